@@ -1,0 +1,104 @@
+"""Config: defaults in the class, yaml over them, `--set a.b=c` over both; frozen afterwards.
+
+Secrets stay references (`env:NAME`) in the config and in every log of it; see `shared.core.secrets`.
+"""
+
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shared.core.errors import ConfigError, did_you_mean
+
+
+class Settings(BaseModel):
+    """Base of every config class: frozen, and a name it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @classmethod
+    def load(cls, text: str = "", overrides: tuple[str, ...] = (), origin: str = "the config") -> Self:
+        """Return the settings of a yaml ``text`` with ``overrides`` of the form ``a.b=c`` on top.
+
+        Values of overrides are read as yaml, so ``--set a.b=[1, 2]`` is a list.
+
+        Raises:
+            ConfigError: the yaml cannot be read, or a name or value is not allowed.
+        """
+        values = _parse(text, origin)
+        for override in overrides:
+            _put(values, override)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError("CONFIG_INVALID", _explain(cls, error), "", f"Edit {origin} or --set.") from None
+
+
+def read_text(path: str) -> str:
+    """Return the text of the config file at ``path``.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError("CONFIG_MISSING", f"No config file at {path}.", "", "Check --config.")
+    return file.read_text(encoding="utf-8")
+
+
+def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return ``below`` with ``above`` over it, mapping by mapping.
+
+    >>> merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
+    {'a': {'b': 3, 'c': 2}}
+    """
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _parse(text: str, origin: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError("CONFIG_UNREADABLE", f"{origin} is not yaml: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ConfigError("CONFIG_UNREADABLE", f"{origin} holds a {type(values).__name__}.", "A mapping of names.")
+    return values
+
+
+def _put(values: dict[str, Any], override: str) -> None:
+    path, separator, text = override.partition("=")
+    if not separator or not path.strip():
+        raise ConfigError("CONFIG_INVALID", f"--set {override!r} has no '='.", "--set name.name=value.")
+    *parents, last = path.strip().split(".")
+    for parent in parents:
+        child = values.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError("CONFIG_INVALID", f"--set {override!r}: '{parent}' is not a group of settings.")
+        values = child
+    values[last] = yaml.safe_load(text)
+
+
+def _explain(cls: type[BaseModel], error: ValidationError) -> str:
+    return "; ".join(_sentence(cls, problem["loc"], problem) for problem in error.errors()[:5]) + "."
+
+
+def _sentence(cls: type[BaseModel], where: tuple[int | str, ...], problem: Any) -> str:
+    name = ".".join(str(part) for part in where)
+    if problem["type"] == "extra_forbidden":
+        known = _fields(cls, where[:-1])
+        return f"unknown setting '{name}' {did_you_mean(str(where[-1]), known) or f'(known: {sorted(known)})'}".rstrip("?")
+    return f"'{name}' is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _fields(cls: type[BaseModel], parents: tuple[int | str, ...]) -> list[str]:
+    for parent in parents:
+        field = cls.model_fields.get(str(parent))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return []
+        cls = field.annotation
+    return list(cls.model_fields)

@@ -1,0 +1,29 @@
+"""One Spark session for the whole run, made by the product's own factory with fast options."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from shared.core.session import SessionConfig, get_session
+
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    config = SessionConfig(
+        master="local[2]", driver_memory="2g", jar_sets=("delta", "jdbc"), shuffle_partitions=2, fast_start=True
+    )
+    session = get_session(config, "tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with the public data sets, beside the checkout."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"the public data sets are not at {REAL_DATA}; see the README for where to get them")
+    return REAL_DATA
