@@ -3,6 +3,7 @@
 Secrets stay references (`env:NAME`) in the config and in every log of it; see `shared.core.secrets`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,15 +19,17 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     @classmethod
-    def load(cls, text: str = "", overrides: tuple[str, ...] = (), origin: str = "the config") -> Self:
-        """Return the settings of a yaml ``text`` with ``overrides`` of the form ``a.b=c`` on top.
+    def load(cls, *layers: str, overrides: Sequence[str] = (), origin: str = "the config") -> Self:
+        """Return the settings of yaml ``layers``, later over earlier, with ``overrides`` like ``a.b=c`` on top.
 
         Values of overrides are read as yaml, so ``--set a.b=[1, 2]`` is a list.
 
         Raises:
             ConfigError: the yaml cannot be read, or a name or value is not allowed.
         """
-        values = _parse(text, origin)
+        values: dict[str, Any] = {}
+        for layer in layers:
+            values = merged(values, _parse(layer, origin))
         for override in overrides:
             _put(values, override)
         try:

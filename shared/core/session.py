@@ -3,9 +3,11 @@
 A session that already runs (a notebook, a Databricks job, Spark Connect) is taken as it is: nothing of it is changed.
 """
 
+import logging
 import os
 import shlex
 import sys
+from pathlib import Path
 from typing import Any, Literal
 
 from pyspark.errors import PySparkException
@@ -15,6 +17,7 @@ from shared.core import jars
 from shared.core.config import Settings
 from shared.core.errors import EnvironmentProblem
 
+_LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
 DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 
@@ -77,8 +80,8 @@ def _start(config: SessionConfig, app_name: str) -> SparkSession:
         raise EnvironmentProblem(
             "SPARK_NOT_STARTED", f"Spark did not start: {_first_line(error)}", "", "Run python -m shared doctor."
         ) from error
-    if not submitted:
-        spark.sparkContext.setLogLevel("ERROR")
+    # pyspark repeats every failed query as a line of JSON with a stack trace; the error itself says enough.
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
     return spark
 
 
@@ -110,6 +113,8 @@ def _local_conf(config: SessionConfig) -> dict[str, str]:
         # Delta rebuilds a table's state with 50 tasks by default: seconds on a laptop, for a few files.
         "spark.databricks.delta.snapshotPartitions": "2",
     }
+    if _LOG_SETTINGS.is_file():  # not when the code runs from a zip
+        settings["spark.driver.extraJavaOptions"] += f" -Dlog4j2.configurationFile={_LOG_SETTINGS.as_uri()}"
     if config.jars == "local":
         settings["spark.jars"] = ",".join(str(path) for path in jars.paths(config.jar_sets))
     return settings

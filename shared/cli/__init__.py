@@ -1,0 +1,1 @@
+"""Command lines: the verbs of a vertical, and `python -m shared`."""

@@ -1,0 +1,176 @@
+"""The command line of a vertical: the same verbs, options, output and exit codes everywhere.
+
+Only the result goes to stdout, so `--json` can be piped; progress, logs and errors go to stderr.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import yaml
+
+from shared.core import clock, log
+from shared.core.config import read_text
+from shared.core.errors import AcceleratorError
+from shared.core.run import RunConfig, Step, StepResult
+
+_LOG = log.get_logger("cli")
+
+
+@dataclass(frozen=True)
+class Vertical:
+    """What the command line needs to know of a vertical.
+
+    Args:
+        name: the package, e.g. ``churn``.
+        summary: the business question, one sentence; heads ``--help``.
+        config: class of its settings.
+        layers: returns the yaml texts below ``--config`` for a source.
+        steps: verb → step, in the order of `run`.
+        others: verbs that `run` does not call.
+    """
+
+    name: str
+    summary: str
+    config: type[RunConfig]
+    layers: Callable[[str | None], Sequence[str]]
+    steps: Mapping[str, Step]
+    others: Mapping[str, Step]
+
+
+def command_line(vertical: Vertical) -> click.Group:
+    """Return the click group with a command for every step, and `run` for all of them."""
+    group = click.Group(vertical.name, help=vertical.summary)
+    for verb, step in {**vertical.steps, **vertical.others}.items():
+        group.add_command(_command(vertical, verb, {verb: step}, step.__doc__))
+    group.add_command(_command(vertical, "run", vertical.steps, f"Run {', '.join(vertical.steps)}, in this order."))
+    return group
+
+
+def main(vertical: Vertical) -> None:
+    """Run the command line and leave with the exit code of the error, if any."""
+    sys.exit(command_line(vertical).main(standalone_mode=True))
+
+
+def _command(vertical: Vertical, verb: str, steps: Mapping[str, Step], text: str | None) -> click.Command:
+    def callback(**options: Any) -> None:
+        sys.exit(_guarded(vertical, steps, options))
+
+    first_line = (text or "").strip().split("\n", maxsplit=1)[0]
+    return click.Command(verb, callback=callback, params=_options(), help=first_line)
+
+
+def _options() -> list[click.Parameter]:
+    return [
+        click.Option(["--source"], help="Folder, file or URI of the raw data, instead of the generator."),
+        click.Option(["--warehouse"], help="Folder, URI or catalog:<name> of the tables [warehouse]."),
+        click.Option(["--config", "config_file"], help="Yaml file over the defaults."),
+        click.Option(["--set", "overrides"], multiple=True, metavar="A.B=C", help="One setting over the config."),
+        click.Option(["--seed"], type=int, help="Seed of everything random."),
+        click.Option(["--run-id"], help="Run to reproduce or report; a new id otherwise."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object on stdout."),
+        click.Option(["--debug"], is_flag=True, help="Show stack traces."),
+    ]
+
+
+def _guarded(vertical: Vertical, steps: Mapping[str, Step], options: Mapping[str, Any]) -> int:
+    """Run the steps; this is the outermost line, where every error becomes one message and an exit code."""
+    run_id = options["run_id"] or clock.new_run_id()
+    log.configure(run_id, verbose=options["debug"])
+    try:
+        config = _config(vertical, options)
+        outcome = _run(vertical, config, run_id, steps)
+    except AcceleratorError as error:
+        if options["debug"]:
+            raise
+        click.echo(str(error), err=True)
+        return error.exit_code
+    except Exception as error:
+        if options["debug"]:
+            raise
+        reason = (str(error).strip().splitlines() or [""])[0]
+        click.echo(f"[INTERNAL] {type(error).__name__}: {reason} (run {run_id}). Repeat with --debug.", err=True)
+        return 1
+    click.echo(json.dumps(outcome, default=str) if options["as_json"] else _as_text(outcome))
+    return 0
+
+
+def _config(vertical: Vertical, options: Mapping[str, Any]) -> RunConfig:
+    layers = [*vertical.layers(options["source"])]
+    if options["config_file"]:
+        layers.append(read_text(options["config_file"]))
+    given = {key: options[key] for key in ("source", "warehouse", "seed") if options[key] is not None}
+    layers.append(yaml.safe_dump(given))
+    origin = options["config_file"] or f"{vertical.name}/conf/base.yaml"
+    return vertical.config.load(*layers, overrides=options["overrides"], origin=origin)
+
+
+def _run(vertical: Vertical, config: RunConfig, run_id: str, steps: Mapping[str, Step]) -> dict[str, Any]:
+    from shared.core.progress import showing
+    from shared.core.session import get_session
+
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    spark = get_session(config.session, f"{vertical.name}-{run_id}")
+    _LOG.info("run started", extra={"config": config.model_dump(mode="json")})
+    done: list[dict[str, Any]] = []
+    results: list[StepResult] = []
+    for name, step in steps.items():
+        started = time.perf_counter()
+        with showing(spark, name):
+            result = step(spark, config, run_id)
+        done.append({"step": name, "seconds": round(time.perf_counter() - started, 1), **result.facts})
+        results.append(result)
+        _LOG.info("step done", extra=done[-1])
+    outcome: dict[str, Any] = {
+        "vertical": vertical.name,
+        "run_id": run_id,
+        "source": config.source or "generator",
+        "warehouse": config.warehouse,
+        "steps": done,
+    }
+    for key in ("metrics", "model", "tables"):
+        outcome[key] = {name: value for result in results for name, value in getattr(result, key).items()}
+    outcome["report"] = next((result.report for result in reversed(results) if result.report), None)
+    return outcome
+
+
+def _as_text(outcome: Mapping[str, Any]) -> str:
+    lines = [f"{outcome['vertical']}  run {outcome['run_id']}  source {outcome['source']}", ""]
+    for step in outcome["steps"]:
+        facts = "  ".join(f"{key} {_shown(value)}" for key, value in step.items() if key not in ("step", "seconds"))
+        lines.append(f"  {step['step']:<12}{step['seconds']:>7.1f} s  {facts}")
+    if outcome["metrics"]:
+        lines += ["", *_metric_table(outcome["metrics"])]
+    if outcome["model"]:
+        lines += ["", "  model   " + "  ".join(f"{key} {value}" for key, value in outcome["model"].items())]
+    if outcome["report"]:
+        lines.append(f"  report  {outcome['report']}")
+    return "\n".join(lines)
+
+
+def _metric_table(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    names = list(dict.fromkeys(name for values in metrics.values() for name in values))
+    header = "  " + " " * 16 + "".join(f"{kind:>18}" for kind in metrics)
+    rows = ["  " + f"{name:<16}" + "".join(f"{_shown(v.get(name)):>18}" for v in metrics.values()) for name in names]
+    return [header, *rows]
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None:
+            return "–"
+        case bool() | str():
+            return str(value)
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:.4g}"
+        case list() | tuple():
+            return "[" + ", ".join(_shown(item) for item in value) + "]"
+        case _:
+            return str(value)

@@ -1,0 +1,53 @@
+"""What every vertical's run shares: the settings common to all, and what a step gives back.
+
+A step is ``step(spark, config, run_id) -> StepResult``; it reads tables and writes tables, and keeps nothing in memory.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from shared.core.config import Settings
+from shared.core.session import SessionConfig
+
+
+class RunConfig(Settings):
+    """Settings every vertical has.
+
+    Args:
+        source: folder, file or URI of the raw data; None is the vertical's own generator.
+        warehouse: folder or URI of the tables, or ``catalog:<catalog>.<schema>``.
+        seed: seed of everything random.
+        tracking_uri: MLflow tracking server; None is an SQLite file in the warehouse.
+        session: how Spark is started where none runs.
+    """
+
+    source: str | None = None
+    warehouse: str = "warehouse"
+    seed: int = 7
+    tracking_uri: str | None = None
+    session: SessionConfig = SessionConfig()
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step did, in the terms of the JSON that `run --json` prints.
+
+    Args:
+        facts: small figures such as ``rows_read``; become the step's row.
+        tables: per table its ``path``, ``version`` and ``rows``.
+        metrics: per kind (``test``, ``baseline``, ``ceiling``) the metrics of the field.
+        model: ``name``, ``version`` and ``alias`` of the registered model.
+        report: path of the HTML report.
+    """
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    report: str = ""
+
+
+Step = Callable[[SparkSession, Any, str], StepResult]

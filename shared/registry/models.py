@@ -1,0 +1,101 @@
+"""Registered models: one name a vertical, versions, and two aliases.
+
+`challenger` is the newest trained version, `champion` the one that scores; a version's training run is always reachable.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pyspark
+from pyspark.ml import PipelineModel
+
+from shared.core.errors import ModelError
+from shared.registry.tracking import MlflowClient, MlflowException, Run, mlflow
+
+CHALLENGER: Final = "challenger"
+CHAMPION: Final = "champion"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version of a registered model and the MLflow run that made it."""
+
+    name: str
+    version: int
+    alias: str
+    run: Run
+
+    def as_dict(self) -> dict[str, str | int]:
+        """Return name, version and alias, as `run --json` shows them."""
+        return {"name": self.name, "version": self.version, "alias": self.alias}
+
+
+def register(client: MlflowClient, run: Run, name: str, model: PipelineModel) -> Registered:
+    """Log ``model`` with the open run, register it as a new version of ``name`` and make it the challenger.
+
+    Args:
+        client: from `shared.registry.tracking.connect`.
+        run: the open training run.
+        name: registered name, the vertical's.
+        model: fitted pipeline; its stages must all be Spark's own, so that it loads without this code.
+
+    Raises:
+        ModelError: a stage is not Spark's own.
+    """
+    import mlflow.spark
+    from mlflow.models import Model
+
+    foreign = [type(stage).__name__ for stage in model.stages if not type(stage).__module__.startswith("pyspark.ml")]
+    if foreign:
+        raise ModelError("STAGE_NOT_BUILT_IN", f"The model holds stages of its own: {foreign}.", "Spark's own stages.")
+    with tempfile.TemporaryDirectory() as folder:
+        info = Model.log(
+            None,  # the artifact path of old; the name has taken its place
+            name="model",
+            flavor=mlflow.spark,
+            spark_model=model,
+            dfs_tmpdir=str(Path(folder) / "dfs"),
+            pip_requirements=[f"pyspark=={pyspark.__version__}"],
+            registered_model_name=name,
+        )
+    version = int(info.registered_model_version)
+    client.set_registered_model_alias(name, CHALLENGER, str(version))
+    return Registered(name, version, CHALLENGER, run)
+
+
+def find(client: MlflowClient, name: str, alias: str) -> Registered:
+    """Return the version of ``name`` that ``alias`` points at.
+
+    Raises:
+        ModelError: the model or the alias does not exist.
+    """
+    try:
+        version = client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        raise ModelError(
+            "MODEL_MISSING", f"No model '{name}' with alias '{alias}'.", "", "Run train, then promote."
+        ) from error
+    return Registered(name, int(version.version), alias, client.get_run(version.run_id))
+
+
+def load(model: Registered) -> PipelineModel:
+    """Return the fitted pipeline of a registered version."""
+    import mlflow.spark
+
+    # Not the temporary folder of a `with`: Spark reads some stages lazily.
+    folder = tempfile.mkdtemp(prefix="model-")
+    return mlflow.spark.load_model(f"models:/{model.name}/{model.version}", dfs_tmpdir=folder)
+
+
+def promote(client: MlflowClient, model: Registered) -> Registered:
+    """Make ``model`` the champion."""
+    client.set_registered_model_alias(model.name, CHAMPION, str(model.version))
+    return Registered(model.name, model.version, CHAMPION, model.run)
+
+
+def versions(client: MlflowClient, name: str) -> Sequence[int]:
+    """Return the registered versions of ``name``, oldest first; empty when there is none."""
+    return sorted(int(version.version) for version in client.search_model_versions(f"name = '{name}'"))

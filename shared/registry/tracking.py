@@ -1,0 +1,98 @@
+"""MLflow runs: where they are kept, and what a training run records of itself.
+
+Without a tracking server, runs live in an SQLite file inside the warehouse; MLflow's file store is no longer written.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from shared.core.errors import EnvironmentProblem, ModelError
+from shared.core.run import RunConfig
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # deprecations inside MLflow's own imports
+    import mlflow
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.exceptions import MlflowException
+
+RUN_ID_TAG = "accelerators.run_id"
+
+
+def connect(config: RunConfig, experiment: str) -> MlflowClient:
+    """Point MLflow at the config's server, or at the SQLite file of the warehouse, and return a client.
+
+    Raises:
+        EnvironmentProblem: the store cannot be opened.
+    """
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    folder = local_folder(config)
+    uri = config.tracking_uri or f"sqlite:///{folder / 'mlflow.db'}"
+    try:
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        client = MlflowClient()
+        if client.get_experiment_by_name(experiment) is None:
+            location = None if config.tracking_uri else (folder / "mlartifacts").as_uri()
+            client.create_experiment(experiment, artifact_location=location)
+        mlflow.set_experiment(experiment)
+    except MlflowException as error:
+        raise EnvironmentProblem(
+            "TRACKING_UNAVAILABLE", f"MLflow at {uri}: {error.message}.", "", "Check tracking_uri."
+        ) from error
+    return client
+
+
+def local_folder(config: RunConfig) -> Path:
+    """Return the local folder for what is not a table: the warehouse itself, or `warehouse/` beside a remote one."""
+    is_remote = "://" in config.warehouse or config.warehouse.startswith(("catalog:", "dbfs:"))
+    folder = Path("warehouse" if is_remote else config.warehouse).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def training_run(config: RunConfig, run_id: str, tables: Mapping[str, int]) -> Iterator[Run]:
+    """Open a run that records the config, the seed and the versions of the tables it reads."""
+    tags = {RUN_ID_TAG: run_id, "tables": json.dumps(dict(tables), sort_keys=True)}
+    with mlflow.start_run(run_name=run_id, tags=tags) as run:
+        mlflow.log_dict(config.model_dump(mode="json"), "config.json")
+        mlflow.log_params({"seed": config.seed, "source": config.source or "generator"})
+        yield run
+
+
+def find_run(client: MlflowClient, experiment: str, run_id: str) -> Run:
+    """Return the MLflow run that the product's ``run_id`` made.
+
+    Raises:
+        ModelError: there is none.
+    """
+    found = client.get_experiment_by_name(experiment)
+    runs = client.search_runs([found.experiment_id], f"tags.`{RUN_ID_TAG}` = '{run_id}'") if found else []
+    if not runs:
+        raise ModelError("RUN_UNKNOWN", f"No training run {run_id} in experiment '{experiment}'.", "", "Train first.")
+    return runs[0]
+
+
+def write_document(run: Run, name: str, document: Mapping[str, Any]) -> None:
+    """Store ``document`` as ``name``.json with the run."""
+    MlflowClient().log_dict(run.info.run_id, json.loads(json.dumps(document, default=str)), f"{name}.json")
+
+
+def read_document(run: Run, name: str) -> dict[str, Any]:
+    """Return the document ``name`` of the run.
+
+    Raises:
+        ModelError: the run has no such document.
+    """
+    try:
+        document: dict[str, Any] = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/{name}.json")
+    except (MlflowException, OSError) as error:
+        raise ModelError("DOCUMENT_MISSING", f"Run {run.info.run_name} has no {name}.", "", "Run evaluate first.") from error
+    return document
