@@ -14,13 +14,14 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def configure(run_id: str, stream: TextIO | None = None, verbose: bool = False) -> None:
-    """Send the logs of the product to ``stream`` (stderr by default), each with ``run_id``."""
+    """Send the logs of the product to ``stream`` (stderr by default), each with ``run_id``; warnings only on a terminal."""
     target = stream or sys.stderr
     handler = logging.StreamHandler(target)
     handler.setFormatter(_Line(run_id) if target.isatty() else _Json(run_id))
     logger = logging.getLogger("accelerators")
     logger.handlers[:] = [handler]
-    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    quiet = logging.WARNING if target.isatty() else logging.INFO  # a person sees progress and results instead
+    logger.setLevel(logging.DEBUG if verbose else quiet)
     logger.propagate = False
 
 

@@ -1,0 +1,172 @@
+"""The candidate models, as lists of Spark's own fitted stages that end in a column `probability`.
+
+A stage list is fitted on training rows only and may be put after any preparation; scores are probabilities, never 0/1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.ml import Estimator, PipelineModel, Transformer
+from pyspark.ml.classification import GBTClassifier, LogisticRegression, RandomForestClassifier
+from pyspark.ml.feature import Imputer, OneHotEncoder, SQLTransformer, StringIndexer, VectorAssembler
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from churn.config import ModelConfig
+from shared.core.columns import quoted
+from shared.features.basis import HingeBasis
+
+LABEL = "label"
+WEIGHT = "_weight"
+PROBABILITY = "probability"
+_LINEAR = "_linear"
+_TREE = "_tree"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Names of the feature columns.
+
+    Args:
+        numeric: doubles and integers; null means unknown.
+        categorical: strings; null and unseen values share one level.
+    """
+
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, numeric first."""
+        return self.numeric + self.categorical
+
+
+def inputs_of(features: DataFrame, excluded: Sequence[str]) -> Inputs:
+    """Return the feature columns of a table: strings are categorical, the rest numeric."""
+    kinds = [(name, kind) for name, kind in features.dtypes if name not in excluded]
+    return Inputs(
+        numeric=tuple(name for name, kind in kinds if kind != "string"),
+        categorical=tuple(name for name, kind in kinds if kind == "string"),
+    )
+
+
+def fit_preparation(train: DataFrame, inputs: Inputs, knots: int) -> list[Transformer]:
+    """Fit what turns feature columns into the two vectors the models read.
+
+    Numeric nulls become the median and a flag column; the linear vector also gets ``knots`` hinges for each numeric
+    column, which is what lets a logistic regression bend. Levels of categorical columns become 0/1 columns.
+
+    Args:
+        train: training rows only.
+        inputs: the feature columns.
+        knots: hinges for each numeric column.
+    """
+    steps = _Fitted(train)
+    flagged = _with_nulls(train, inputs.numeric)
+    filled = [f"_{name}" for name in inputs.numeric]
+    flags = [f"_{name}__is_missing" for name in flagged]
+    steps.add(SQLTransformer(statement=_typed_statement(inputs, flagged)))
+    hinges: list[str] = []
+    if filled:
+        steps.add(Imputer(strategy="median", inputCols=filled, outputCols=filled))
+        basis = HingeBasis(inputCols=filled, knots=knots)
+        steps.add(basis)
+        hinges = [name for name in steps.rows.columns if "__h" in name]
+    onehot = [f"_{name}__is" for name in inputs.categorical]
+    if onehot:
+        indexed = [f"_{name}__index" for name in inputs.categorical]
+        steps.add(StringIndexer(inputCols=list(inputs.categorical), outputCols=indexed, handleInvalid="keep"))
+        steps.add(OneHotEncoder(inputCols=indexed, outputCols=onehot, dropLast=False, handleInvalid="keep"))
+    steps.add(VectorAssembler(inputCols=[*filled, *flags, *hinges, *onehot], outputCol=_LINEAR))
+    steps.add(VectorAssembler(inputCols=[*filled, *flags, *onehot], outputCol=_TREE))
+    return steps.stages
+
+
+def fit_candidates(prepared: DataFrame, config: ModelConfig, seed: int) -> dict[str, list[Transformer]]:
+    """Fit the candidates of ``config`` on prepared training rows.
+
+    Returns:
+        per candidate its stages, the last of which writes `probability`; the blend's are those of all the others.
+    """
+    weighted = prepared.withColumn(WEIGHT, F.when(F.col(LABEL) == 1, config.positive_weight).otherwise(1.0))
+    singles = [name for name in config.candidates if name != "blend"]
+    models = {name: _estimator(name, config, seed).fit(weighted) for name in singles}
+    stages = {name: [models[name], _probability_of(name)] for name in singles}
+    candidates = {name: [*stages[name], _mean([name])] for name in singles}
+    if "blend" in config.candidates and len(singles) > 1:
+        candidates["blend"] = [*(stage for name in singles for stage in stages[name]), _mean(singles)]
+    return candidates
+
+
+def finished(stages: Sequence[Transformer], kept: Sequence[str]) -> PipelineModel:
+    """Return the stages as one model that adds `probability` to the columns ``kept`` and drops its own workings."""
+    last = SQLTransformer(statement=f"SELECT {quoted([*kept, PROBABILITY])} FROM __THIS__")
+    return PipelineModel([*stages, last])
+
+
+class _Fitted:
+    """Fits stages one after the other, each on what the ones before it made."""
+
+    def __init__(self, rows: DataFrame) -> None:
+        self.rows = rows
+        self.stages: list[Transformer] = []
+
+    def add(self, stage: Estimator | Transformer) -> None:
+        fitted = stage.fit(self.rows) if isinstance(stage, Estimator) else stage
+        self.rows = fitted.transform(self.rows)
+        self.stages.append(fitted)
+
+
+def _with_nulls(rows: DataFrame, numeric: Sequence[str]) -> list[str]:
+    counts = (
+        rows.select([F.count_if(F.col(name).isNull()).alias(name) for name in numeric]).first() if numeric else None
+    )
+    return [name for name in numeric if counts and counts[name]]
+
+
+def _typed_statement(inputs: Inputs, flagged: Sequence[str]) -> str:
+    typed = [f"CAST(`{name}` AS DOUBLE) AS `_{name}`" for name in inputs.numeric]
+    flags = [f"CAST(`{name}` IS NULL AS DOUBLE) AS `_{name}__is_missing`" for name in flagged]
+    return "SELECT " + ", ".join(["*", *typed, *flags]) + " FROM __THIS__"
+
+
+def _estimator(name: str, config: ModelConfig, seed: int) -> Estimator:
+    columns = {"labelCol": LABEL, "weightCol": WEIGHT, "predictionCol": f"_{name}__class"}
+    outputs = {"probabilityCol": f"_{name}__vector", "rawPredictionCol": f"_{name}__raw"}
+    match name:
+        case "logistic":
+            return LogisticRegression(
+                featuresCol=_LINEAR, regParam=config.logistic_penalty, maxIter=100, **columns, **outputs
+            )
+        case "forest":
+            return RandomForestClassifier(
+                featuresCol=_TREE,
+                numTrees=config.forest_trees,
+                maxDepth=config.forest_depth,
+                minInstancesPerNode=config.forest_leaf,
+                seed=seed,
+                **columns,
+                **outputs,
+            )
+        case _:
+            return GBTClassifier(
+                featuresCol=_TREE,
+                maxIter=config.boosted_trees,
+                maxDepth=config.boosted_depth,
+                stepSize=config.boosted_step,
+                minInstancesPerNode=config.forest_leaf,
+                seed=seed,
+                **columns,
+                **outputs,
+            )
+
+
+def _probability_of(name: str) -> SQLTransformer:
+    # A vector cannot be indexed in SQL; its text can, and Java writes doubles so that they read back exactly.
+    text = f"split(CAST(`_{name}__vector` AS STRING), '[\\\\[,\\\\]]')[2]"
+    return SQLTransformer(statement=f"SELECT *, CAST({text} AS DOUBLE) AS `_{name}` FROM __THIS__")
+
+
+def _mean(names: Sequence[str]) -> SQLTransformer:
+    total = " + ".join(f"`_{name}`" for name in names)
+    return SQLTransformer(statement=f"SELECT *, ({total}) / {len(names)}.0D AS `{PROBABILITY}` FROM __THIS__")

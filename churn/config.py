@@ -1,0 +1,161 @@
+"""Every setting of the churn vertical, with its default and unit.
+
+The shape of the source decides which of `conf/telco.yaml`, `conf/cdnow.yaml` or `conf/base.yaml` lies under your own file.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from shared.core.config import Settings
+from shared.core.errors import ConfigError
+from shared.core.run import RunConfig
+
+Shape = Literal["subscriptions", "purchases", "customers"]
+
+
+class SampleConfig(Settings):
+    """The embedded data.
+
+    Args:
+        customers: how many.
+        days: length of the history.
+        difficulty: 1 is realistic; larger hides the signal.
+    """
+
+    customers: int = Field(5_000, ge=200)
+    days: int = Field(540, ge=360)
+    difficulty: float = Field(1.0, gt=0.0)
+
+
+class LabelConfig(Settings):
+    """What churn means, and when it is asked. Only for event logs; a customer table brings its label.
+
+    Args:
+        observation_days: a customer is at risk when seen in so many days before the snapshot.
+        gap_days: days between the snapshot and the outcome window, in which one can still act.
+        outcome_days: length of the outcome window.
+        first_snapshot: first snapshot date.
+        every_days: distance of the snapshots.
+        snapshots: how many, at most; those whose outcome is not known yet are counted, not labelled.
+        as_of: end of the data, exclusive; None is the day after the last event.
+    """
+
+    observation_days: int = Field(180, ge=1)
+    gap_days: int = Field(0, ge=0)
+    outcome_days: int = Field(30, ge=1)
+    first_snapshot: date = date(2024, 7, 1)
+    every_days: int = Field(30, ge=1)
+    snapshots: int = Field(12, ge=1)
+    as_of: date | None = None
+
+
+class SplitConfig(Settings):
+    """How training, validation and test rows are kept apart.
+
+    Args:
+        by: ``time`` (the newest snapshots test) or ``customer`` (by hash of the customer).
+        validation: share of customers, or number of snapshots, that choose and calibrate the model.
+        test: share of customers, or number of snapshots, that are looked at once.
+    """
+
+    by: Literal["time", "customer"] = "time"
+    validation: float = Field(2, gt=0)
+    test: float = Field(2, gt=0)
+
+    @model_validator(mode="after")
+    def _shares(self) -> "SplitConfig":
+        if self.by == "customer" and self.validation + self.test >= 1:
+            raise ValueError("shares of customers must leave some for training")
+        return self
+
+
+class ModelConfig(Settings):
+    """The candidates. The one with the least validation log loss is registered.
+
+    Args:
+        candidates: which to train; ``blend`` is the mean probability of the others.
+        knots: hinges for each numeric column of the logistic regression.
+        logistic_penalty: L2 weight of the logistic regression.
+        forest_trees, forest_depth, forest_leaf: size of the random forest; leaf in rows.
+        boosted_trees, boosted_depth, boosted_step: size and learning rate of the boosted trees.
+        positive_weight: weight of a churner in training; probabilities are corrected for it afterwards.
+    """
+
+    candidates: tuple[Literal["logistic", "forest", "boosted", "blend"], ...] = (
+        "logistic",
+        "forest",
+        "boosted",
+        "blend",
+    )
+    knots: int = Field(5, ge=1)
+    logistic_penalty: float = Field(0.002, ge=0.0)
+    forest_trees: int = Field(100, ge=1)
+    forest_depth: int = Field(8, ge=1, le=30)
+    forest_leaf: int = Field(10, ge=1)
+    boosted_trees: int = Field(60, ge=1)
+    boosted_depth: int = Field(3, ge=1, le=30)
+    boosted_step: float = Field(0.1, gt=0.0, le=1.0)
+    positive_weight: float = Field(1.0, gt=0.0)
+
+
+class CostConfig(Settings):
+    """The money of one customer.
+
+    Args:
+        contact: cost of one retention offer, in your currency.
+        value_saved: value of a customer who stays.
+        success_rate: share of churners whom the offer keeps.
+    """
+
+    contact: float = Field(10.0, gt=0.0)
+    value_saved: float = Field(200.0, gt=0.0)
+    success_rate: float = Field(0.3, gt=0.0, le=1.0)
+
+
+class ChurnConfig(RunConfig):
+    """Settings of the churn vertical.
+
+    Args:
+        shape: ``subscriptions`` (five event tables), ``purchases`` (an event log) or ``customers`` (a labelled table).
+        max_failed_share: share of rows of a table that may go to quarantine before the run stops.
+        max_single_auc: a single feature that ranks the label better than this is taken for the label itself.
+    """
+
+    shape: Shape = "subscriptions"
+    sample: SampleConfig = SampleConfig()
+    label: LabelConfig = LabelConfig()
+    split: SplitConfig = SplitConfig()
+    model: ModelConfig = ModelConfig()
+    costs: CostConfig = CostConfig()
+    bootstrap_replicates: int = Field(200, ge=20)
+    max_failed_share: float = Field(0.05, ge=0.0, lt=1.0)
+    max_single_auc: float = Field(0.995, gt=0.5, le=1.0)
+
+
+def layers(source: str | None) -> Sequence[str]:
+    """Return the yaml texts below the user's own: the base, and what the publisher's files at ``source`` call for.
+
+    Raises:
+        ConfigError: a local ``source`` does not exist.
+    """
+    base = _text("base.yaml")
+    if source is None or "://" in source:
+        return (base,)
+    path = Path(source)
+    if not path.exists():
+        raise ConfigError("SOURCE_MISSING", f"Nothing at {source}.", "A folder or file.", "Check --source.")
+    names = {path.name} if path.is_file() else {child.name for child in path.iterdir()}
+    if "Telco-Customer-Churn.csv" in names:
+        return (base, _text("telco.yaml"))
+    if names & {"CDNOW_master.txt.gz", "CDNOW_master.txt"}:
+        return (base, _text("cdnow.yaml"))
+    return (base,)
+
+
+def _text(name: str) -> str:
+    return (files("churn") / "conf" / name).read_text(encoding="utf-8")

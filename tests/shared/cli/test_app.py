@@ -1,0 +1,81 @@
+"""The command line on a vertical of two steps, with a real Spark session."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from pyspark.sql import SparkSession
+
+from shared.cli.app import Vertical, command_line
+from shared.core.errors import ConfigError, DataError, EnvironmentProblem, ModelError
+from shared.core.run import RunConfig, StepResult
+
+
+class Config(RunConfig):
+    rows: int = 3
+
+
+def count(spark: SparkSession, config: Config, run_id: str) -> StepResult:
+    """Count the rows."""
+    return StepResult({"rows_read": spark.range(config.rows).count()}, metrics={"test": {"auc": 0.75}})
+
+
+def fail(spark: SparkSession, config: Config, run_id: str) -> StepResult:
+    """Fail in the way the source names."""
+    kinds = {"data": DataError, "config": ConfigError, "model": ModelError, "environment": EnvironmentProblem}
+    if config.source in kinds:
+        raise kinds[config.source]("EXAMPLE", "It broke.", "", "Mend it.")
+    raise ValueError("not foreseen\nsecond line")
+
+
+VERTICAL = Vertical("example", "Example.", Config, lambda source: ("rows: 5",), {"count": count}, {"fail": fail})
+
+
+def run(spark: SparkSession, *arguments: str):
+    return CliRunner().invoke(command_line(VERTICAL), arguments)
+
+
+def test_json_is_the_only_thing_on_stdout(spark: SparkSession) -> None:
+    result = run(spark, "run", "--json", "--set", "rows=4")
+
+    outcome = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert (outcome["vertical"], outcome["source"], outcome["steps"][0]["rows_read"]) == ("example", "generator", 4)
+    assert outcome["metrics"] == {"test": {"auc": 0.75}}
+
+
+def test_text_shows_steps_and_metrics(spark: SparkSession) -> None:
+    result = run(spark, "count")
+
+    assert "rows_read 5" in result.stdout
+    assert "0.75" in result.stdout
+
+
+@pytest.mark.parametrize(("kind", "code"), [("config", 2), ("data", 3), ("model", 4), ("environment", 5)])
+def test_an_error_is_one_line_and_its_family_is_the_exit_code(spark: SparkSession, kind: str, code: int) -> None:
+    result = run(spark, "fail", "--source", kind)
+
+    assert result.exit_code == code
+    assert "[EXAMPLE] It broke. Mend it." in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_an_unforeseen_error_is_one_line_too(spark: SparkSession) -> None:
+    result = run(spark, "fail")
+
+    assert result.exit_code == 1
+    assert "[INTERNAL] ValueError: not foreseen" in result.stderr
+    assert "second line" not in result.stderr
+
+
+def test_debug_shows_the_trace(spark: SparkSession) -> None:
+    assert isinstance(run(spark, "fail", "--debug").exception, ValueError)
+
+
+def test_an_unknown_setting_is_a_usage_error(spark: SparkSession) -> None:
+    assert run(spark, "count", "--set", "nothing=1").exit_code == 2
+
+
+def test_every_verb_has_help() -> None:
+    for verb in ("run", "count", "fail"):
+        assert CliRunner().invoke(command_line(VERTICAL), [verb, "--help"]).exit_code == 0
