@@ -39,19 +39,17 @@ class LabelConfig(Settings):
         observation_days: a customer is at risk when seen in so many days before the snapshot.
         gap_days: days between the snapshot and the outcome window, in which one can still act.
         outcome_days: length of the outcome window.
-        first_snapshot: first snapshot date.
-        every_days: distance of the snapshots.
-        snapshots: how many, at most; those whose outcome is not known yet are counted, not labelled.
-        as_of: end of the data, exclusive; None is the day after the last event.
+        as_of: end of the data, exclusive, and day of the last snapshot, which is scored; None: day after the last event.
+        every_days: distance of the snapshots before it.
+        snapshots: how many; those whose outcome is not known yet are counted, not labelled.
     """
 
     observation_days: int = Field(180, ge=1)
-    gap_days: int = Field(0, ge=0)
+    gap_days: int = Field(30, ge=0)
     outcome_days: int = Field(30, ge=1)
-    first_snapshot: date = date(2024, 7, 1)
-    every_days: int = Field(30, ge=1)
-    snapshots: int = Field(12, ge=1)
     as_of: date | None = None
+    every_days: int = Field(30, ge=1)
+    snapshots: int = Field(14, ge=1)
 
 
 class SplitConfig(Settings):

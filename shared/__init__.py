@@ -1,0 +1,1 @@
+"""The core that every vertical stands on; it knows no vertical."""

@@ -98,10 +98,9 @@ def fit_candidates(prepared: DataFrame, config: ModelConfig, seed: int) -> dict[
     return candidates
 
 
-def finished(stages: Sequence[Transformer], kept: Sequence[str]) -> PipelineModel:
-    """Return the stages as one model that adds `probability` to the columns ``kept`` and drops its own workings."""
-    last = SQLTransformer(statement=f"SELECT {quoted([*kept, PROBABILITY])} FROM __THIS__")
-    return PipelineModel([*stages, last])
+def finished(stages: Sequence[Transformer], workings: Sequence[str]) -> PipelineModel:
+    """Return the stages as one model that adds `probability` and drops the columns ``workings`` it made on the way."""
+    return PipelineModel([*stages, SQLTransformer(statement=f"SELECT * EXCEPT ({quoted(workings)}) FROM __THIS__")])
 
 
 class _Fitted:

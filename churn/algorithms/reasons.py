@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 
 from churn.algorithms.candidates import PROBABILITY, Inputs
 
-_CHANGED = "_changed"
+CHANGED = "_changed"
+ROW = "_row"
 _CLIP = 1e-6
 
 
@@ -32,56 +33,50 @@ def with_contributions(rows: DataFrame, model: Transformer, inputs: Inputs, typi
     feature that differs.
 
     Args:
-        rows: rows with the feature columns and a unique column `_row`.
-        model: adds `probability` and keeps `_row` and `_changed`.
+        rows: rows with the feature columns and a unique column `ROW`.
+        model: adds `probability` and keeps the columns `ROW` and `CHANGED`.
         inputs: the feature columns.
         typical: from `typical_values`.
     """
     variants = F.array_compact(
         F.array(F.lit(-1), *(F.when(_differs(name, typical), F.lit(i)) for i, name in enumerate(inputs.names)))
     )
-    exploded = rows.withColumn(_CHANGED, F.explode(variants))
+    exploded = rows.withColumn(CHANGED, F.explode(variants))
     changed = exploded.withColumns(
         {
-            name: F.when(F.col(_CHANGED) == i, F.lit(typical[name]).cast(kind)).otherwise(F.col(name))
+            name: F.when(F.col(CHANGED) == i, F.lit(typical[name]).cast(kind)).otherwise(F.col(name))
             for i, (name, kind) in enumerate(_kinds(rows, inputs.names))
         }
     )
-    scored = model.transform(changed).select("_row", _CHANGED, PROBABILITY)
-    whole = F.max(F.when(F.col(_CHANGED) == -1, F.col(PROBABILITY)))
-    without = F.collect_list(F.when(F.col(_CHANGED) >= 0, F.struct(_CHANGED, PROBABILITY)))
-    grouped = scored.groupBy("_row").agg(whole.alias(PROBABILITY), without.alias("_without"))
+    scored = model.transform(changed).select(ROW, CHANGED, PROBABILITY)
+    whole = F.max(F.when(F.col(CHANGED) == -1, F.col(PROBABILITY)))
+    without = F.collect_list(F.when(F.col(CHANGED) >= 0, F.struct(CHANGED, PROBABILITY)))
+    grouped = scored.groupBy(ROW).agg(whole.alias(PROBABILITY), without.alias("_without"))
     names = F.array(*(F.lit(name) for name in inputs.names))
     values = F.array(*(F.col(name).cast("string") for name in inputs.names))
     contributions = F.transform(
         "_without",
         lambda item: F.struct(
-            F.get(names, item[_CHANGED]).alias("feature"),
-            F.get(F.col("_values"), item[_CHANGED]).alias("value"),
+            F.get(names, item[CHANGED]).alias("feature"),
+            F.get(F.col("_values"), item[CHANGED]).alias("value"),
             F.round(_log_odds(F.col(PROBABILITY)) - _log_odds(item[PROBABILITY]), 6).alias("contribution"),
         ),
     )
     ordered = F.array_sort(contributions, _larger_first)
-    joined = rows.withColumn("_values", values).join(grouped, "_row")
+    joined = rows.withColumn("_values", values).join(grouped, ROW)
     return joined.withColumn("contributions", ordered).drop("_without", "_values")
 
 
 def mean_absolute(contributed: DataFrame, inputs: Inputs) -> list[tuple[str, float]]:
     """Return each feature with its mean absolute contribution over all rows, largest first."""
-    total = F.lit(0.0)
-    sums = [
-        F.avg(
-            F.aggregate(
-                F.filter("contributions", lambda item, name=name: item["feature"] == name),
-                total,
-                lambda sofar, item: sofar + F.abs(item["contribution"]),
-            )
-        ).alias(name)
-        for name in inputs.names
-    ]
-    row = contributed.agg(*sums).first()
+    row = contributed.agg(*(F.avg(_size_of(name)).alias(name) for name in inputs.names)).first()
     found = row.asDict() if row else {}
     return sorted(((name, value or 0.0) for name, value in found.items()), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _size_of(name: str) -> Column:
+    own = F.filter("contributions", lambda item: item["feature"] == name)
+    return F.aggregate(own, F.lit(0.0), lambda sofar, item: sofar + F.abs(item["contribution"]))
 
 
 def _differs(name: str, typical: Mapping[str, object]) -> Column:

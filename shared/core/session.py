@@ -81,7 +81,8 @@ def _start(config: SessionConfig, app_name: str) -> SparkSession:
             "SPARK_NOT_STARTED", f"Spark did not start: {_first_line(error)}", "", "Run python -m shared doctor."
         ) from error
     # pyspark repeats every failed query as a line of JSON with a stack trace; the error itself says enough.
-    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return spark
 
 

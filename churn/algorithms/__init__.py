@@ -1,0 +1,1 @@
+"""Mathematics that belongs to churn alone: labels made from an event log."""

@@ -1,0 +1,118 @@
+"""Look at the test rows once: metrics with intervals, beside a baseline and, where the truth is known, the ceiling."""
+
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from churn import sample as generator
+from churn.algorithms import reasons
+from churn.algorithms.candidates import PROBABILITY, Inputs
+from churn.config import ChurnConfig
+from churn.features import FEATURES, SPLIT
+from churn.schema import CUSTOMER_ID, LABEL, SNAPSHOT_DATE
+from churn.train import MODEL
+from shared.core.errors import ModelError
+from shared.core.run import StepResult
+from shared.delta import lineage
+from shared.delta.read import latest_version, read
+from shared.delta.tables import Warehouse
+from shared.evaluation import binary, bootstrap, calibration, thresholds
+from shared.registry import models, tracking
+
+SLICED = ("plan", "segment", "contract", "internet_service")
+_EXPLAINED_ROWS = 1_000
+
+
+def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
+    """Evaluate the challenger on the test rows and store the result with its training run."""
+    client = tracking.connect(config, MODEL)
+    challenger = models.find(client, MODEL, models.CHALLENGER)
+    training = tracking.read_document(challenger.run, "training")
+    warehouse = Warehouse(config.warehouse)
+    version = latest_version(spark, warehouse.table(FEATURES))
+    rows = read(spark, warehouse.table(FEATURES), version)
+    model = models.load(challenger)
+    test = model.transform(rows.where(F.col(SPLIT) == "test")).cache()
+    metrics = binary.evaluate(test, label=LABEL, probability=PROBABILITY)
+    rate = rows.where(F.col(SPLIT) == "train").agg(F.avg(LABEL)).collect()[0][0]
+    intervals = bootstrap.intervals(
+        test,
+        unit=CUSTOMER_ID,
+        label=LABEL,
+        probability=PROBABILITY,
+        replicates=config.bootstrap_replicates,
+        seed=config.seed,
+    )
+    costs = thresholds.Costs(config.costs.contact, config.costs.value_saved, config.costs.success_rate)
+    points = binary.points(test, label=LABEL, probability=PROBABILITY)
+    decided = thresholds.confusion(test, training["threshold"], label=LABEL, probability=PROBABILITY)
+    bins = calibration.curve(test, label=LABEL, probability=PROBABILITY)
+    inputs = Inputs(**{name: tuple(columns) for name, columns in training["inputs"].items()})
+    document: dict[str, Any] = {
+        "run_id": run_id,
+        "features_version": version,
+        "test": metrics.as_dict() | {f"{name}_ci": list(bounds) for name, bounds in intervals.items()},
+        "baseline": binary.constant(rate, metrics).as_dict(),
+        "ceiling": _ceiling(spark, config, test),
+        "points": [[p.threshold, p.true_positives, p.false_positives] for p in points],
+        "calibration": [[b.predicted, b.observed, b.rows] for b in bins],
+        "profit": thresholds.profit_curve(points, costs),
+        "confusion": decided.as_dict(),
+        "profit_at_threshold": costs.profit(decided.true_positives, decided.false_positives),
+        "slices": {
+            name: binary.by_slice(test, name, label=LABEL, probability=PROBABILITY)
+            for name in SLICED
+            if name in test.columns
+        },
+        "importance": _importance(test, model, inputs, training["typical"]),
+    }
+    tracking.write_document(challenger.run, "evaluation", document)
+    lineage.record(spark, warehouse, run_id, "evaluate", [(warehouse.table(FEATURES), version)])
+    shown = {kind: document[kind] for kind in ("test", "baseline", "ceiling") if document[kind]}
+    return StepResult({"rows_test": metrics.rows, "positives": metrics.positives}, metrics=shown)
+
+
+def promote(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
+    """Make the challenger the champion when it beats the baseline beyond chance; refuse it otherwise."""
+    client = tracking.connect(config, MODEL)
+    challenger = models.find(client, MODEL, models.CHALLENGER)
+    found = tracking.read_document(challenger.run, "evaluation")
+    test, baseline = found["test"], found["baseline"]
+    problems = []
+    if test["auc_ci"][0] <= baseline["auc"]:
+        problems.append(f"AUC {test['auc']:.4f} from {test['auc_ci'][0]:.4f} is not above {baseline['auc']}")
+    if test["log_loss"] >= baseline["log_loss"]:
+        problems.append(f"log loss {test['log_loss']:.4f} is not below {baseline['log_loss']:.4f}")
+    if problems:
+        raise ModelError(
+            "GATE_REFUSED",
+            f"Version {challenger.version} of {MODEL} is no better than always saying the rate: {'; '.join(problems)}.",
+            "An interval above the baseline.",
+            "Look at the features in the report; the champion stays.",
+        )
+    champion = models.promote(client, challenger)
+    return StepResult({"promoted_version": champion.version}, model=champion.as_dict())
+
+
+def _ceiling(spark: SparkSession, config: ChurnConfig, test: DataFrame) -> dict[str, Any]:
+    """Return the metrics of the true probabilities on the same rows; empty where the truth is not known."""
+    if config.source is not None or (config.label.gap_days, config.label.outcome_days) != (
+        generator.GAP_DAYS,
+        generator.OUTCOME_DAYS,
+    ):
+        return {}
+    truth = spark.read.parquet(f"{generator.folder(config)}/truth").select(
+        CUSTOMER_ID, SNAPSHOT_DATE, generator.CHURN_PROBABILITY
+    )
+    known = test.select(CUSTOMER_ID, SNAPSHOT_DATE, LABEL).join(truth, [CUSTOMER_ID, SNAPSHOT_DATE])
+    metrics = binary.evaluate(known, label=LABEL, probability=generator.CHURN_PROBABILITY)
+    return metrics.as_dict() if metrics.rows == test.count() else {}
+
+
+def _importance(test: DataFrame, model: Any, inputs: Inputs, typical: dict[str, Any]) -> list[list[Any]]:
+    """Return each feature with its mean absolute contribution over a hash sample of the test rows."""
+    sampled = test.drop(PROBABILITY).orderBy(F.xxhash64(CUSTOMER_ID, SNAPSHOT_DATE)).limit(_EXPLAINED_ROWS)
+    numbered = sampled.withColumn(reasons.ROW, F.monotonically_increasing_id()).localCheckpoint()
+    contributed = reasons.with_contributions(numbered, model, inputs, typical)
+    return [list(pair) for pair in reasons.mean_absolute(contributed, inputs)]

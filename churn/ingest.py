@@ -1,0 +1,126 @@
+"""Raw files into bronze, silver and quarantine, for each shape of source.
+
+The publishers' own files are read as they are: names are mapped here, and nothing has to be renamed or cleaned before.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from churn import sample as generator
+from churn import schema
+from churn.config import ChurnConfig
+from shared.core.columns import Table
+from shared.core.errors import ConfigError
+from shared.core.run import StepResult
+from shared.delta.read import read
+from shared.delta.tables import Warehouse, check_writable
+from shared.ingest.pipeline import IngestResult
+from shared.ingest.pipeline import ingest as ingest_table
+from shared.ingest.source import Source
+from shared.quality.expectations import Expectation, in_set, referential, satisfies
+
+
+def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
+    """Bring the source into bronze, silver and quarantine tables; stop when too many rows are broken."""
+    warehouse = Warehouse(config.warehouse)
+    check_writable(warehouse)
+    done: list[IngestResult] = []
+    for table, source in _sources(config):
+        rules = _expectations(spark, table, warehouse)
+        result = ingest_table(
+            spark,
+            source,
+            table,
+            warehouse,
+            ingest_id=run_id,
+            expectations=rules,
+            max_failed_share=config.max_failed_share,
+        )
+        done.append(result)
+    return StepResult(
+        {
+            "rows_read": sum(result.rows_read for result in done),
+            "rows_written": sum(result.rows_written for result in done),
+            "rows_quarantined": sum(result.rows_quarantined for result in done),
+        },
+        tables={name: facts for result in done for name, facts in result.tables.items()},
+        quality=[rule for result in done for rule in quality_rows(result)],
+    )
+
+
+def quality_rows(result: IngestResult) -> list[dict[str, object]]:
+    """Return the rules of one table as plain rows, those that were broken first."""
+    ordered = sorted(result.rules, key=lambda rule: (-rule.failed, rule.column, rule.rule))
+    return [
+        {
+            "table": result.table,
+            "rule": rule.rule,
+            "column": rule.column,
+            "severity": rule.severity,
+            "checked": rule.checked,
+            "failed": rule.failed,
+            "examples": list(rule.examples),
+        }
+        for rule in ordered
+    ]
+
+
+def _sources(config: ChurnConfig) -> Sequence[tuple[Table, Source]]:
+    shapes: dict[str, Callable[[str], Sequence[tuple[Table, Source]]]] = {
+        "customers": _telco,
+        "purchases": _cdnow,
+        "subscriptions": _event_tables,
+    }
+    return shapes[config.shape](config.source or generator.folder(config))
+
+
+def _telco(path: str) -> Sequence[tuple[Table, Source]]:
+    file = _inside(path, "Telco-Customer-Churn.csv")
+    return [(schema.TELCO, Source(format="csv", path=file, columns=schema.TELCO_COLUMNS))]
+
+
+def _cdnow(path: str) -> Sequence[tuple[Table, Source]]:
+    file = _inside(path, "CDNOW_master.txt.gz", "CDNOW_master.txt")
+    return [
+        (
+            schema.PURCHASES,
+            Source(
+                format="words", path=file, columns=schema.CDNOW_COLUMNS, date_format="yyyyMMdd", timestamp_format="yyyyMMdd"
+            ),
+        )
+    ]
+
+
+def _event_tables(path: str) -> Sequence[tuple[Table, Source]]:
+    """One folder for each table: `customers/`, `subscriptions/`, `usage/`, `payments/`, `support/`."""
+    return [
+        (table, Source(format=kind, path=f"{path.rstrip('/')}/{folder}"))
+        for folder, (table, kind) in generator.FILES.items()
+    ]
+
+
+def _inside(path: str, *names: str) -> str:
+    """Return ``path`` itself when it is a file or a URI, else the first of ``names`` that is in it."""
+    if "://" in path or Path(path).is_file():
+        return path
+    found = next((name for name in names if (Path(path) / name).is_file()), None)
+    if found is None:
+        raise ConfigError("SOURCE_MISSING", f"{path} holds none of {list(names)}.", "", "Check --source.")
+    return str(Path(path) / found)
+
+
+def _expectations(spark: SparkSession, table: Table, warehouse: Warehouse) -> list[Expectation]:
+    """Rules beyond the declaration's own."""
+    rules: list[Expectation] = []
+    if table is schema.TELCO:
+        rules += [in_set("contract", ["Month-to-month", "One year", "Two year"])]
+    if schema.EVENT_TS in table.names:
+        is_past = F.col(schema.EVENT_TS) <= F.current_timestamp()
+        rules.append(satisfies("not_future", schema.EVENT_TS, is_past, "must not lie in the future"))
+    if table in schema.EVENT_LOG and table is not schema.CUSTOMERS:
+        customers = read(spark, warehouse.table(schema.CUSTOMERS.name))
+        rules.append(referential(schema.CUSTOMER_ID, customers, schema.CUSTOMER_ID))
+    return rules

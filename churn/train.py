@@ -1,0 +1,195 @@
+"""Train the candidates, choose one on validation rows, calibrate it, and register it as the challenger.
+
+Test rows are never read here: they are left out by the first line that reads the feature table.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pyspark.ml import PipelineModel, Transformer
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from churn.algorithms import candidates, reasons
+from churn.algorithms.candidates import PROBABILITY, Inputs
+from churn.config import ChurnConfig
+from churn.features import BOOKKEEPING, FEATURES, SPLIT
+from churn.schema import CUSTOMER_ID, LABEL, OUTCOME_END_DATE, SNAPSHOT_DATE
+from shared.core.errors import DataError, ModelError
+from shared.core.run import StepResult
+from shared.delta import lineage
+from shared.delta.read import latest_version, read
+from shared.delta.tables import Warehouse
+from shared.evaluation.binary import BinaryMetrics, evaluate
+from shared.evaluation.calibration import PlattScaling
+from shared.evaluation.thresholds import Costs
+from shared.features import leakage
+from shared.registry import models, tracking
+
+MODEL = "churn"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fitted model and what is needed to use and to explain it.
+
+    Args:
+        model: adds `probability`.
+        chosen: name of the candidate.
+        inputs: the feature columns it reads.
+        validation: metrics of every candidate on validation rows, calibrated.
+        threshold: probability from which a contact pays.
+        typical: reference values of the features, for reasons.
+        dropped: features left out, with the reason.
+    """
+
+    model: PipelineModel
+    chosen: str
+    inputs: Inputs
+    validation: Mapping[str, BinaryMetrics]
+    threshold: float
+    typical: Mapping[str, Any]
+    dropped: Mapping[str, str]
+
+
+def train(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
+    """Train, choose, calibrate and register a model."""
+    version = latest_version(spark, Warehouse(config.warehouse).table(FEATURES))
+    return _train(spark, config, run_id, version)
+
+
+def reproduce(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
+    """Train again from the tables and settings of --run-id; the metrics must come out the same."""
+    client = tracking.connect(config, MODEL)
+    run = tracking.find_run(client, MODEL, run_id)
+    recorded = json.loads(run.data.tags["tables"])
+    then = ChurnConfig.model_validate(tracking.read_document(run, "config"))
+    again = fit(_rows(spark, then, recorded[FEATURES]), then)
+    before = {name: value for name, value in run.data.metrics.items() if name.startswith("validation_")}
+    now = {f"validation_{name}": value for name, value in again.validation[again.chosen].as_dict().items()}
+    differing = {name: (value, now.get(name)) for name, value in before.items() if value != now.get(name)}
+    if differing:
+        raise ModelError("NOT_REPRODUCED", f"Metrics of run {run_id} differ: {differing}.", "The same.", "Compare pins.")
+    return StepResult({"reproduced": run_id, "metrics_equal": len(before)}, metrics={"validation": before})
+
+
+def fit(rows: DataFrame, config: ChurnConfig) -> Trained:
+    """Fit every candidate on rows with split ``train`` and choose by log loss on rows with split ``validation``.
+
+    Raises:
+        DataError: a leak, a label with one class, or no usable feature.
+    """
+    train_rows, validation_rows = (rows.where(F.col(SPLIT) == part).cache() for part in ("train", "validation"))
+    _refuse_leaks(train_rows, validation_rows, config)
+    inputs, dropped = _usable(train_rows)
+    stages = candidates.fit_preparation(train_rows, inputs, config.model.knots)
+    prepared = PipelineModel(stages)
+    fitted = candidates.fit_candidates(prepared.transform(train_rows).cache(), config.model, config.seed)
+    held_out = prepared.transform(validation_rows).cache()
+    calibrated = {name: _calibrated(own, held_out) for name, own in fitted.items()}
+    metrics = {
+        name: evaluate(PipelineModel(own).transform(held_out), label=LABEL, probability=PROBABILITY)
+        for name, own in calibrated.items()
+    }
+    chosen = min(metrics, key=lambda name: metrics[name].log_loss)
+    scored = PipelineModel(calibrated[chosen]).transform(held_out)
+    workings = [name for name in scored.columns if name not in (*rows.columns, PROBABILITY)]
+    costs = Costs(config.costs.contact, config.costs.value_saved, config.costs.success_rate)
+    return Trained(
+        model=candidates.finished([*stages, *calibrated[chosen]], workings),
+        chosen=chosen,
+        inputs=inputs,
+        validation=metrics,
+        threshold=costs.threshold,
+        typical=reasons.typical_values(train_rows, inputs),
+        dropped=dropped,
+    )
+
+
+def _train(spark: SparkSession, config: ChurnConfig, run_id: str, version: int) -> StepResult:
+    client = tracking.connect(config, MODEL)
+    warehouse = Warehouse(config.warehouse)
+    rows = _rows(spark, config, version)
+    with tracking.training_run(config, run_id, {FEATURES: version}) as run:
+        trained = fit(rows, config)
+        best = trained.validation[trained.chosen]
+        tracking.mlflow.log_params({"chosen": trained.chosen, "threshold": trained.threshold})
+        tracking.mlflow.log_metrics({f"validation_{name}": value for name, value in best.as_dict().items()})
+        tracking.write_document(run, "config", config.model_dump(mode="json"))
+        tracking.write_document(run, "training", _document(trained))
+        registered = models.register(client, run, MODEL, trained.model)
+    lineage.record(spark, warehouse, run_id, "train", [(warehouse.table(FEATURES), version)])
+    counts = {row[SPLIT]: row["count"] for row in rows.groupBy(SPLIT).count().collect()}
+    return StepResult(
+        {
+            "chosen": trained.chosen,
+            "rows_train": counts["train"],
+            "rows_validation": counts["validation"],
+            "validation_auc": best.auc,
+            "validation_log_loss": best.log_loss,
+        },
+        model=registered.as_dict(),
+    )
+
+
+def _rows(spark: SparkSession, config: ChurnConfig, version: int) -> DataFrame:
+    features = read(spark, Warehouse(config.warehouse).table(FEATURES), version)
+    return features.where(F.col(SPLIT).isin("train", "validation"))
+
+
+def _document(trained: Trained) -> dict[str, Any]:
+    """What scoring and the report need to know of a model, next to the model itself."""
+    return {
+        "chosen": trained.chosen,
+        "inputs": asdict(trained.inputs),
+        "validation": {name: metrics.as_dict() for name, metrics in trained.validation.items()},
+        "threshold": trained.threshold,
+        "typical": dict(trained.typical),
+        "dropped": dict(trained.dropped),
+    }
+
+
+def _calibrated(stages: list[Transformer], held_out: DataFrame) -> list[Transformer]:
+    scored = PipelineModel(stages).transform(held_out)
+    return [*stages, PlattScaling(PROBABILITY, LABEL).fit(scored)]
+
+
+def _refuse_leaks(train_rows: DataFrame, validation_rows: DataFrame, config: ChurnConfig) -> None:
+    if config.split.by == "time":
+        leakage.check_time(train_rows, validation_rows, known=OUTCOME_END_DATE, time=SNAPSHOT_DATE)
+    else:
+        leakage.check_groups(train_rows, validation_rows, group=CUSTOMER_ID)
+    inputs = candidates.inputs_of(train_rows, BOOKKEEPING)
+    leakage.check_single_features(
+        train_rows,
+        numeric=inputs.numeric,
+        categorical=inputs.categorical,
+        label=LABEL,
+        max_auc=config.max_single_auc,
+    )
+
+
+def _usable(train_rows: DataFrame) -> tuple[Inputs, dict[str, str]]:
+    """Leave out features that are empty or the same everywhere, and say so."""
+    inputs = candidates.inputs_of(train_rows, BOOKKEEPING)
+    counts = train_rows.agg(
+        *(F.approx_count_distinct(name).alias(name) for name in inputs.names),
+        *(F.count(name).alias(f"{name}__count") for name in inputs.names),
+    ).collect()[0]
+    empty = {name: "no value in any training row" for name in inputs.names if not counts[f"{name}__count"]}
+    total = max(counts[f"{name}__count"] for name in inputs.names) if inputs.names else 0
+    constant = {
+        name: "the same value in every training row"
+        for name in inputs.names
+        if counts[name] == 1 and counts[f"{name}__count"] == total
+    }
+    dropped = empty | constant
+    kept = Inputs(
+        tuple(name for name in inputs.numeric if name not in dropped),
+        tuple(name for name in inputs.categorical if name not in dropped),
+    )
+    if not kept.names:
+        raise DataError("FEATURES_EMPTY", f"No feature varies: {dropped}.", "At least one.", "Look at the source.")
+    return kept, dropped

@@ -1,0 +1,102 @@
+"""Decisions from probabilities: whom to contact when a contact costs money and a saved customer is worth some.
+
+The threshold follows from the costs and needs calibrated probabilities; it is not searched for on the evaluated rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from shared.core.errors import ConfigError
+from shared.evaluation.binary import Point
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Money of one decision, all in one currency.
+
+    Args:
+        contact: cost of contacting a customer.
+        value_saved: value of a churner who stays.
+        success_rate: share of contacted churners who stay.
+
+    Raises:
+        ConfigError: an amount is not positive or the rate not in (0, 1].
+    """
+
+    contact: float
+    value_saved: float
+    success_rate: float
+
+    def __post_init__(self) -> None:
+        if min(self.contact, self.value_saved) <= 0 or not 0 < self.success_rate <= 1:
+            raise ConfigError("COSTS_INVALID", f"{self}.", "Positive amounts, a rate in (0, 1].", "Edit costs.")
+
+    @property
+    def threshold(self) -> float:
+        """Probability from which a contact pays: ``contact / (success_rate * value_saved)``, at most 1 (Elkan 2001).
+
+        >>> Costs(contact=10, value_saved=200, success_rate=0.25).threshold
+        0.2
+        """
+        return min(self.contact / (self.success_rate * self.value_saved), 1.0)
+
+    def profit(self, true_positives: int, false_positives: int) -> float:
+        """Return what contacting these customers is expected to earn.
+
+        >>> Costs(contact=10, value_saved=200, success_rate=0.25).profit(10, 30)
+        100.0
+        """
+        gained = true_positives * self.success_rate * self.value_saved
+        return gained - (true_positives + false_positives) * self.contact
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts at a threshold; a row is selected when its probability is at least the threshold."""
+
+    threshold: float
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    true_negatives: int
+
+    @property
+    def precision(self) -> float | None:
+        """Share of positives among the selected; None when none is."""
+        selected = self.true_positives + self.false_positives
+        return self.true_positives / selected if selected else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the positives that are selected; None without positives."""
+        positives = self.true_positives + self.false_negatives
+        return self.true_positives / positives if positives else None
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return counts, precision and recall by name."""
+        return {**asdict(self), "precision": self.precision, "recall": self.recall}
+
+
+def confusion(predictions: DataFrame, threshold: float, *, label: str, probability: str) -> Confusion:
+    """Count the rows on both sides of ``threshold``; one row is collected."""
+    is_selected, is_positive = F.col(probability) >= threshold, F.col(label) == 1
+    row = predictions.agg(
+        F.count_if(is_selected & is_positive),
+        F.count_if(is_selected & ~is_positive),
+        F.count_if(~is_selected & is_positive),
+        F.count_if(~is_selected & ~is_positive),
+    ).collect()[0]
+    return Confusion(threshold, *row)
+
+
+def profit_curve(points: Sequence[Point], costs: Costs) -> list[tuple[float, float]]:
+    """Return (share of customers contacted, profit) for each point, starting with nobody and nothing."""
+    total = points[-1].true_positives + points[-1].false_positives if points else 0
+    curve = [
+        ((p.true_positives + p.false_positives) / total, costs.profit(p.true_positives, p.false_positives))
+        for p in points
+    ]
+    return [(0.0, 0.0), *curve]

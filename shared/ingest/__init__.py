@@ -1,0 +1,1 @@
+"""Ingestion: sources into bronze, silver and quarantine, with every row accounted for."""
