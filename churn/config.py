@@ -79,8 +79,10 @@ class ModelConfig(Settings):
         candidates: which to train; ``blend`` is the mean probability of the others.
         knots: hinges for each numeric column of the logistic regression.
         logistic_penalty: L2 weight of the logistic regression.
-        forest_trees, forest_depth, forest_leaf: size of the random forest; leaf in rows.
+        forest_trees, forest_depth: size of the random forest.
         boosted_trees, boosted_depth, boosted_step: size and learning rate of the boosted trees.
+        tree_leaf: least rows in a leaf of either.
+        max_levels: categorical features with more levels are left out.
         positive_weight: weight of a churner in training; probabilities are corrected for it afterwards.
     """
 
@@ -93,11 +95,12 @@ class ModelConfig(Settings):
     knots: int = Field(5, ge=1)
     logistic_penalty: float = Field(0.002, ge=0.0)
     forest_trees: int = Field(100, ge=1)
-    forest_depth: int = Field(8, ge=1, le=30)
-    forest_leaf: int = Field(10, ge=1)
-    boosted_trees: int = Field(60, ge=1)
-    boosted_depth: int = Field(3, ge=1, le=30)
+    forest_depth: int = Field(10, ge=1, le=30)
+    boosted_trees: int = Field(100, ge=1)
+    boosted_depth: int = Field(2, ge=1, le=30)
     boosted_step: float = Field(0.1, gt=0.0, le=1.0)
+    tree_leaf: int = Field(5, ge=1)
+    max_levels: int = Field(100, ge=2)
     positive_weight: float = Field(1.0, gt=0.0)
 
 

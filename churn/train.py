@@ -83,10 +83,12 @@ def fit(rows: DataFrame, config: ChurnConfig) -> Trained:
     """
     train_rows, validation_rows = (rows.where(F.col(SPLIT) == part).cache() for part in ("train", "validation"))
     _refuse_leaks(train_rows, validation_rows, config)
-    inputs, dropped = _usable(train_rows)
+    inputs, dropped = _usable(train_rows, config.model.max_levels)
     stages = candidates.fit_preparation(train_rows, inputs, config.model.knots)
     prepared = PipelineModel(stages)
-    fitted = candidates.fit_candidates(prepared.transform(train_rows).cache(), config.model, config.seed)
+    fitted = candidates.fit_candidates(
+        prepared.transform(train_rows).cache(), config.model, config.model.max_levels, config.seed
+    )
     held_out = prepared.transform(validation_rows).cache()
     calibrated = {name: _calibrated(own, held_out) for name, own in fitted.items()}
     metrics = {
@@ -171,8 +173,8 @@ def _refuse_leaks(train_rows: DataFrame, validation_rows: DataFrame, config: Chu
     )
 
 
-def _usable(train_rows: DataFrame) -> tuple[Inputs, dict[str, str]]:
-    """Leave out features that are empty or the same everywhere, and say so."""
+def _usable(train_rows: DataFrame, max_levels: int) -> tuple[Inputs, dict[str, str]]:
+    """Leave out features that are empty, the same everywhere, or have too many levels, and say so."""
     inputs = candidates.inputs_of(train_rows, BOOKKEEPING)
     counts = train_rows.agg(
         *(F.approx_count_distinct(name).alias(name) for name in inputs.names),
@@ -185,7 +187,10 @@ def _usable(train_rows: DataFrame) -> tuple[Inputs, dict[str, str]]:
         for name in inputs.names
         if counts[name] == 1 and counts[f"{name}__count"] == total
     }
-    dropped = empty | constant
+    many = {
+        name: f"more than {max_levels} levels" for name in inputs.categorical if counts[name] > max_levels
+    }
+    dropped = empty | constant | many
     kept = Inputs(
         tuple(name for name in inputs.numeric if name not in dropped),
         tuple(name for name in inputs.categorical if name not in dropped),

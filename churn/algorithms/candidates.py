@@ -21,6 +21,7 @@ WEIGHT = "_weight"
 PROBABILITY = "probability"
 _LINEAR = "_linear"
 _TREE = "_tree"
+_BINS = 64
 
 
 @dataclass(frozen=True)
@@ -73,24 +74,33 @@ def fit_preparation(train: DataFrame, inputs: Inputs, knots: int) -> list[Transf
         steps.add(basis)
         hinges = [name for name in steps.rows.columns if "__h" in name]
     onehot = [f"_{name}__is" for name in inputs.categorical]
+    indexed = [f"_{name}__index" for name in inputs.categorical]
     if onehot:
-        indexed = [f"_{name}__index" for name in inputs.categorical]
         steps.add(StringIndexer(inputCols=list(inputs.categorical), outputCols=indexed, handleInvalid="keep"))
         steps.add(OneHotEncoder(inputCols=indexed, outputCols=onehot, dropLast=False, handleInvalid="keep"))
     steps.add(VectorAssembler(inputCols=[*filled, *flags, *hinges, *onehot], outputCol=_LINEAR))
-    steps.add(VectorAssembler(inputCols=[*filled, *flags, *onehot], outputCol=_TREE))
+    # Trees split an indexed column by sets of levels, which 0/1 columns would only allow one level at a time.
+    steps.add(VectorAssembler(inputCols=[*filled, *flags, *indexed], outputCol=_TREE))
     return steps.stages
 
 
-def fit_candidates(prepared: DataFrame, config: ModelConfig, seed: int) -> dict[str, list[Transformer]]:
+def fit_candidates(
+    prepared: DataFrame, config: ModelConfig, levels: int, seed: int
+) -> dict[str, list[Transformer]]:
     """Fit the candidates of ``config`` on prepared training rows.
+
+    Args:
+        prepared: training rows with the two vectors.
+        config: which candidates, and their size.
+        levels: the most levels a categorical feature has.
+        seed: of the trees.
 
     Returns:
         per candidate its stages, the last of which writes `probability`; the blend's are those of all the others.
     """
     weighted = prepared.withColumn(WEIGHT, F.when(F.col(LABEL) == 1, config.positive_weight).otherwise(1.0))
     singles = [name for name in config.candidates if name != "blend"]
-    models = {name: _estimator(name, config, seed).fit(weighted) for name in singles}
+    models = {name: _estimator(name, config, levels, seed).fit(weighted) for name in singles}
     stages = {name: [models[name], _probability_of(name)] for name in singles}
     candidates = {name: [*stages[name], _mean([name])] for name in singles}
     if "blend" in config.candidates and len(singles) > 1:
@@ -129,35 +139,25 @@ def _typed_statement(inputs: Inputs, flagged: Sequence[str]) -> str:
     return "SELECT " + ", ".join(["*", *typed, *flags]) + " FROM __THIS__"
 
 
-def _estimator(name: str, config: ModelConfig, seed: int) -> Estimator:
-    columns = {"labelCol": LABEL, "weightCol": WEIGHT, "predictionCol": f"_{name}__class"}
-    outputs = {"probabilityCol": f"_{name}__vector", "rawPredictionCol": f"_{name}__raw"}
+def _estimator(name: str, config: ModelConfig, levels: int, seed: int) -> Estimator:
+    trees = {"minInstancesPerNode": config.tree_leaf, "maxBins": max(_BINS, levels + 2), "seed": seed}
     match name:
         case "logistic":
-            return LogisticRegression(
-                featuresCol=_LINEAR, regParam=config.logistic_penalty, maxIter=100, **columns, **outputs
-            )
+            estimator = LogisticRegression(featuresCol=_LINEAR, regParam=config.logistic_penalty, maxIter=100)
         case "forest":
-            return RandomForestClassifier(
-                featuresCol=_TREE,
-                numTrees=config.forest_trees,
-                maxDepth=config.forest_depth,
-                minInstancesPerNode=config.forest_leaf,
-                seed=seed,
-                **columns,
-                **outputs,
+            estimator = RandomForestClassifier(
+                featuresCol=_TREE, numTrees=config.forest_trees, maxDepth=config.forest_depth, **trees
             )
         case _:
-            return GBTClassifier(
+            estimator = GBTClassifier(
                 featuresCol=_TREE,
                 maxIter=config.boosted_trees,
                 maxDepth=config.boosted_depth,
                 stepSize=config.boosted_step,
-                minInstancesPerNode=config.forest_leaf,
-                seed=seed,
-                **columns,
-                **outputs,
+                **trees,
             )
+    estimator.setLabelCol(LABEL).setWeightCol(WEIGHT).setPredictionCol(f"_{name}__class")
+    return estimator.setProbabilityCol(f"_{name}__vector").setRawPredictionCol(f"_{name}__raw")
 
 
 def _probability_of(name: str) -> SQLTransformer:

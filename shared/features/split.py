@@ -1,68 +1,88 @@
-"""Splits by time, by group and by hash: which row is for training is a function of the row, not of a shuffle.
+"""Splits by time, by group and by hash: which part a row belongs to is a function of the row, not of a shuffle.
 
-A hash split depends on key, seed and nothing else, so a customer stays where it is when rows are added.
+A hash split depends on key, seed and nothing else, so a customer stays where it is when rows are added or moved.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Final
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from shared.core.errors import ConfigError
+from shared.features.point_in_time import utc_day
 
-SPLIT = "split"
-_STEPS = 1_000_000
+SPLIT: Final = "split"
+FOLD: Final = "fold"
+GAP: Final = "gap"
+_STEPS: Final = 1_000_000
 
 
 def by_hash(rows: DataFrame, key: str | Sequence[str], shares: Mapping[str, float], *, seed: int) -> DataFrame:
     """Add the column ``split``: each distinct key goes to one part, in proportion to ``shares``.
 
+    The shares hold for keys in expectation, to a millionth: of n keys, part of share s gets s·n ± sqrt(n·s·(1-s)).
+
     Args:
         rows: any rows; keep a customer together by giving the customer as key.
-        key: column or columns; null is a key like any other.
+        key: column or columns, taken as text: the number 7 and the text '7' are one key. Null is a key like any other.
         shares: part → share; they sum to 1.
         seed: another seed gives another split.
 
     Raises:
         ConfigError: the shares do not sum to 1 or one is not positive.
     """
-    if abs(sum(shares.values()) - 1.0) > 1e-9 or min(shares.values()) <= 0:
+    if not shares or abs(sum(shares.values()) - 1.0) > 1e-9 or min(shares.values()) <= 0:
         raise ConfigError("SHARES_INVALID", f"Shares are {dict(shares)}.", "Positive, summing to 1.")
     place = F.pmod(_hash(key, seed), F.lit(_STEPS))
-    split: Column | None = None
-    reached = 0.0
     *firsts, last = shares
-    for part in firsts:
-        reached += shares[part]
-        is_below = place < round(reached * _STEPS)
-        split = F.when(is_below, part) if split is None else split.when(is_below, part)
-    return rows.withColumn(SPLIT, F.lit(last) if split is None else split.otherwise(last))
+    bounds = [round(sum(shares[part] for part in firsts[: count + 1]) * _STEPS) for count in range(len(firsts))]
+    split = F.lit(last)
+    for part, bound in reversed(list(zip(firsts, bounds, strict=True))):
+        split = F.when(place < bound, part).otherwise(split)
+    return rows.withColumn(SPLIT, split)
 
 
-def by_time(rows: DataFrame, time: str, cuts: Mapping[str, date], *, gap_days: int = 0) -> DataFrame:
-    """Add the column ``split``: the part whose first day is the latest not after the row's time, or ``gap``.
+def by_group(rows: DataFrame, group: str | Sequence[str], shares: Mapping[str, float], *, seed: int) -> DataFrame:
+    """Add the column ``split`` with all rows of a group in one part: `by_hash` of the group."""
+    return by_hash(rows, group, shares, seed=seed)
+
+
+def by_time(
+    rows: DataFrame, time: str, cuts: Mapping[str, date], *, gap_days: int = 0, first: str = "train"
+) -> DataFrame:
+    """Add the column ``split``: rows before the first cut are ``first``, later rows the part begun last.
 
     Args:
-        rows: rows with a date or timestamp ``time``; null times give a null split.
+        rows: rows with a date or timestamp ``time``, of which the UTC day counts; null times give a null split.
         time: the column.
-        cuts: part → first day, ascending; earlier rows belong to the first part.
-        gap_days: rows less than so many days before the next part's first day are ``gap``, to be left out.
+        cuts: part → its first day, ascending, e.g. ``{"validation": …, "test": …}``.
+        gap_days: the so many days before each cut are ``gap``, to be left out; take gap plus outcome window, so that no
+            earlier row learns from an outcome inside a later part. `part_counts` tells how many rows it costs.
+        first: the part before all cuts.
 
     Raises:
-        ConfigError: the days do not ascend.
+        ConfigError: no cut, days that do not ascend, a part named twice, or a negative gap.
+        DataError: ``time`` is neither date nor timestamp.
     """
     days = list(cuts.values())
-    if days != sorted(set(days)):
-        raise ConfigError("CUTS_INVALID", f"Cuts are {dict(cuts)}.", "Ascending days.")
-    day = F.to_date(time)
-    parts = list(cuts)
-    split: Column = F.lit(parts[-1])
-    for place in range(len(parts) - 2, -1, -1):
-        following = F.lit(days[place + 1])
-        inner = F.when(day >= F.date_sub(following, gap_days), "gap").otherwise(parts[place])
-        split = F.when(day < following, inner).otherwise(split)
+    if not days or days != sorted(set(days)) or first in cuts or GAP in cuts:
+        raise ConfigError("CUTS_INVALID", f"Cuts are {dict(cuts)} after '{first}'.", "Ascending days of other parts.")
+    if gap_days < 0:
+        raise ConfigError("CUTS_INVALID", f"A gap of {gap_days} days.", "0 or more.")
+    day = utc_day(rows, time)
+    split: Column = F.lit(first)
+    for part, start in cuts.items():
+        cut = F.unix_date(F.lit(start))
+        split = F.when(day >= cut, part).when(day >= cut - gap_days, GAP).otherwise(split)
     return rows.withColumn(SPLIT, F.when(day.isNotNull(), split))
+
+
+def part_counts(rows: DataFrame) -> dict[str, int]:
+    """Return the number of rows of each part of the column ``split``, ``gap`` included and ``null`` for no part."""
+    counted = rows.groupBy(SPLIT).count().orderBy(SPLIT).collect()
+    return {str(row[SPLIT] or "null"): row["count"] for row in counted}
 
 
 def folds(
@@ -70,8 +90,15 @@ def folds(
 ) -> DataFrame:
     """Add the column ``fold``, 0 to ``count - 1``; all rows of a key share one.
 
-    With ``stratify`` the folds of each class differ by at most one row; then every key must be one row. Without it the
-    fold is a hash of the key.
+    With ``stratify`` the folds of each class differ by at most one key, exactly; one task sorts all keys of a class.
+    Without it the fold is a hash of the key, and the folds are equal in expectation only.
+
+    Args:
+        rows: any rows.
+        key: what must not be torn apart, as in `by_hash`.
+        count: number of folds.
+        seed: another seed gives other folds, for repeated cross-validation.
+        stratify: column with the class; a key whose rows differ belongs to its greatest class. Null is a class.
 
     Raises:
         ConfigError: fewer than two folds.
@@ -79,11 +106,18 @@ def folds(
     if count < 2:
         raise ConfigError("FOLDS_INVALID", f"{count} folds.", "At least 2.")
     if stratify is None:
-        return rows.withColumn("fold", F.pmod(_hash(key, seed), F.lit(count)).cast("int"))
-    keys = [key] if isinstance(key, str) else list(key)
-    in_class = Window.partitionBy(stratify).orderBy(_hash(key, seed), *keys)
-    return rows.withColumn("fold", F.pmod(F.row_number().over(in_class) - 1, F.lit(count)).cast("int"))
+        return rows.withColumn(FOLD, F.pmod(_hash(key, seed), F.lit(count)).cast("int"))
+    keys = _columns(key)
+    class_of_key = F.max(stratify).over(Window.partitionBy(*keys))
+    in_class = Window.partitionBy("_class").orderBy(_hash(key, seed), *keys)
+    place = F.dense_rank().over(in_class) - 1
+    return rows.withColumn("_class", class_of_key).withColumn(FOLD, F.pmod(place, F.lit(count))).drop("_class")
+
+
+def _columns(key: str | Sequence[str]) -> list[str]:
+    return [key] if isinstance(key, str) else list(key)
 
 
 def _hash(key: str | Sequence[str], seed: int) -> Column:
-    return F.xxhash64(F.lit(seed), *([key] if isinstance(key, str) else key))
+    # As text: an id read as int from one file and as bigint from another must stay in its part.
+    return F.xxhash64(F.lit(seed), *(F.col(name).cast("string") for name in _columns(key)))

@@ -1,38 +1,51 @@
 """Aggregates of events per entity as of a snapshot day, many windows in one pass.
 
-An event counts for a snapshot when it lies before the snapshot's first moment: ``snapshot - days <= event < snapshot``,
-in the session's time zone (UTC). The snapshot day itself is the future.
+An event counts for a snapshot when it lies before 00:00 UTC of the snapshot day and, for a window of ``days``, not before
+00:00 UTC so many days earlier: ``snapshot - days <= event < snapshot``. The snapshot day itself is the future.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from shared.core.columns import identifier
-from shared.core.errors import ConfigError
+from shared.core.errors import ConfigError, did_you_mean
+from shared.features.point_in_time import utc_day
 
 Aggregate = Literal[
-    "count", "sum", "mean", "min", "max", "distinct_days", "days_since_last", "days_since_first"
+    "count", "share", "sum", "mean", "min", "max", "distinct_days", "days_since_last", "days_since_first"
 ]
-_NEEDS_VALUE = ("sum", "mean", "min", "max")
+_NEEDS_VALUE: Final = ("sum", "mean", "min", "max")
+
+# Working columns. Days are numbered from 1970-01-01 UTC: comparing integers took half the time of comparing timestamps,
+# and it does not depend on the time zone of the session.
+_ENTITY: Final = "_entity"
+_DAY: Final = "_day"
+_SNAPSHOT_DAY: Final = "_snapshot_day"
+_VALUE: Final = "_value_"
+_FIRST_OF_DAY: Final = "_first_of_day_"
 
 
 @dataclass(frozen=True)
 class WindowFeature:
     """One aggregate over one window.
 
+    Without events ``count`` and ``distinct_days`` are 0, ``sum`` is 0.0 and the others are null. ``share`` is the rate,
+    0–1, of the window's events that satisfy ``where``. Days since an event are whole UTC days, at least 1.
+
     Args:
         name: output column.
-        aggregate: ``count`` and ``distinct_days`` are 0 without events and ``sum`` is 0.0; the others are null.
-        value: column of the events for sum, mean, min and max; null values are left out.
+        aggregate: what to compute.
+        value: column of the events for sum, mean, min and max; its nulls are left out.
         days: length of the window before the snapshot; None is all history.
-        where: column → value the event must have, for conditions such as ``{"is_failed": True}``.
+        where: column → value the event must have, or tuple of values of which it must have one; all must hold.
+            A null satisfies only ``None``. Plain values, so that a declaration needs no running Spark.
 
     Raises:
-        ConfigError: a value is missing or not used, or a window is shorter than a day.
+        ConfigError: a value is missing or not used, a share has no condition, or a window is shorter than a day.
     """
 
     name: str
@@ -44,7 +57,10 @@ class WindowFeature:
     def __post_init__(self) -> None:
         identifier(self.name)
         if (self.aggregate in _NEEDS_VALUE) != (self.value is not None):
-            raise ConfigError("WINDOW_INVALID", f"{self.name}: {self.aggregate} of {self.value}.")
+            needs = "A value column" if self.aggregate in _NEEDS_VALUE else "No value column"
+            raise ConfigError("WINDOW_INVALID", f"{self.name}: {self.aggregate} of {self.value}.", f"{needs}.")
+        if self.aggregate == "share" and not self.where:
+            raise ConfigError("WINDOW_INVALID", f"{self.name}: a share without a condition.", "where={column: value}.")
         if self.days is not None and self.days < 1:
             raise ConfigError("WINDOW_INVALID", f"{self.name}: a window of {self.days} days.", "At least 1.")
 
@@ -56,81 +72,157 @@ def aggregate_as_of(
     *,
     entity: str,
     event_ts: str,
-    snapshot: str,
+    snapshot: str = "snapshot_date",
 ) -> DataFrame:
-    """Return ``entity, snapshot`` and one column per feature, for every row of ``snapshots``.
+    """Return ``entity, snapshot`` and one column per feature: one row for every distinct row of ``snapshots``.
 
-    Both sides are shuffled once, by entity; the work grows with events times snapshots.
+    Each side is shuffled once, by entity, for all features, windows and snapshots. The work grows with the events times
+    the snapshots that see them; nothing is collected.
 
     Args:
-        events: rows with ``entity``, ``event_ts`` (date or timestamp) and the values. Null times never count.
-        snapshots: distinct rows of ``entity`` and ``snapshot`` (date).
-        features: what to compute.
+        events: rows with ``entity``, ``event_ts`` (date or timestamp) and what the features read. A null entity or time
+            never counts; the same event twice counts twice.
+        snapshots: rows of ``entity`` and ``snapshot`` (date or timestamp, of which the UTC day counts).
+        features: what to compute, at least one.
         entity, event_ts, snapshot: names of the columns.
+
+    Raises:
+        ConfigError: no feature, a name used twice, or a column the events lack.
+        DataError: ``event_ts`` or ``snapshot`` is neither date nor timestamp.
     """
-    used = {feature.value for feature in features if feature.value}
-    conditions = {name for feature in features for name in feature.where or ()}
-    facts = events.select(entity, F.col(event_ts).alias("_event"), *sorted(used | conditions))
-    joined = _joined(facts, snapshots.select(entity, snapshot), entity, snapshot, _reach(features))
-    return joined.groupBy(entity, snapshot).agg(*(_aggregate(feature, snapshot) for feature in features))
+    read = _columns_read(features)
+    _refuse_unusable(features, read, events, entity, snapshot)
+    facts = _facts(events, entity, event_ts, read)
+    counted_days = [feature for feature in features if feature.aggregate == "distinct_days"]
+    if counted_days:
+        facts = _with_first_of_day(facts, counted_days)
+    is_seen = F.col(_DAY) < F.col(_SNAPSHOT_DAY)
+    if all(feature.days is not None for feature in features):
+        reach = max(feature.days or 0 for feature in features)
+        is_seen &= F.col(_DAY) >= F.col(_SNAPSHOT_DAY) - reach
+    wanted = _snapshots(snapshots, entity, snapshot)
+    joined = wanted.join(facts, (F.col(entity) == F.col(_ENTITY)) & is_seen, "left")
+    return joined.groupBy(entity, snapshot).agg(*(_aggregate(feature) for feature in features))
 
 
 def gap_features(
-    events: DataFrame, snapshots: DataFrame, *, entity: str, event_ts: str, snapshot: str
+    events: DataFrame, snapshots: DataFrame, *, entity: str, event_ts: str, snapshot: str = "snapshot_date"
 ) -> DataFrame:
-    """Return ``entity, snapshot, gap_count, median_gap_days, max_gap_days`` of the days between event days.
+    """Return the days between an entity's event days before each snapshot, and the last against the entity's own median.
 
-    Days with several events count once. The median is exact; without two event days it is null and the count 0.
+    Columns: ``entity, snapshot, gap_count, median_gap_days`` (exact; the mean of the middle two when their number is
+    even), ``max_gap_days, last_gap_days`` and ``last_gap_ratio``, the last gap over the median. With fewer than two
+    event days ``gap_count`` is 0 and the others are null. Several events on one UTC day are one; so no gap is 0.
+
+    The days of one entity are held in one array. Rows, null rules and errors are those of `aggregate_as_of`.
     """
-    days = events.select(entity, F.to_date(event_ts).alias("_event")).where("_event IS NOT NULL").distinct()
-    before = F.lag("_event").over(Window.partitionBy(entity).orderBy("_event"))
-    gaps = days.withColumn("_gap", F.date_diff("_event", before))
-    joined = _joined(gaps, snapshots.select(entity, snapshot), entity, snapshot, None)
-    return joined.groupBy(entity, snapshot).agg(
-        F.count("_gap").alias("gap_count"),
-        F.median("_gap").alias("median_gap_days"),
-        F.max("_gap").alias("max_gap_days"),
+    days = (
+        _facts(events, entity, event_ts, ())
+        .groupBy(_ENTITY)
+        .agg(F.sort_array(F.array_distinct(F.collect_list(_DAY))).alias("_days"))
+    )
+    inner = F.size("_days") - 1
+    differences = F.zip_with(F.slice("_days", 2, inner), F.slice("_days", 1, inner), lambda later, day: later - day)
+    seen = F.size(F.filter("_days", lambda day: day < F.col(_SNAPSHOT_DAY)))
+    known = _snapshots(snapshots, entity, snapshot).join(
+        days.withColumn("_gaps", differences), F.col(entity) == F.col(_ENTITY), "left"
+    )
+    count = F.coalesce(F.greatest(seen - 1, F.lit(0)), F.lit(0))
+    gaps = known.withColumn("_count", count).withColumn("_sorted", F.sort_array(F.slice("_gaps", 1, F.col("_count"))))
+    # `get` is null outside the array: nothing to guard where there is no gap.
+    last = F.get("_gaps", F.col("_count") - 1)
+    median = (F.expr("get(_sorted, (_count - 1) div 2)") + F.expr("get(_sorted, _count div 2)")) / 2
+    return gaps.select(
+        entity,
+        snapshot,
+        F.col("_count").alias("gap_count"),
+        F.when(F.col("_count") > 0, median).alias("median_gap_days"),
+        F.get("_sorted", F.col("_count") - 1).alias("max_gap_days"),
+        last.alias("last_gap_days"),
+        (last / median).alias("last_gap_ratio"),
     )
 
 
 def ratio(recent: Column, earlier: Column) -> Column:
-    """Return ``recent / earlier``; null when ``earlier`` is 0 or either is null."""
+    """Return the trend ``recent / earlier`` of two windows; null when ``earlier`` is 0 or either is null."""
     return recent / F.nullif(earlier, F.lit(0))
 
 
-def _joined(facts: DataFrame, snapshots: DataFrame, entity: str, snapshot: str, reach: int | None) -> DataFrame:
-    is_seen = F.col("_event") < F.col(snapshot)
-    if reach is not None:
-        is_seen = is_seen & (F.col("_event") >= F.date_sub(snapshot, reach))
-    seen = facts.withColumnRenamed(entity, "_entity")
-    return snapshots.join(seen, (F.col(entity) == F.col("_entity")) & is_seen, "left")
+def difference(recent: Column, earlier: Column) -> Column:
+    """Return the trend ``recent - earlier`` of two windows, with null taken as 0; null when both are null."""
+    both = recent.isNull() & earlier.isNull()
+    return F.when(~both, F.coalesce(recent, F.lit(0)) - F.coalesce(earlier, F.lit(0)))
 
 
-def _reach(features: Sequence[WindowFeature]) -> int | None:
-    days = [feature.days for feature in features]
-    return None if None in days else max(day for day in days if day is not None)
+def _columns_read(features: Sequence[WindowFeature]) -> list[str]:
+    values = {feature.value for feature in features if feature.value}
+    return sorted(values | {name for feature in features for name in feature.where or ()})
 
 
-def _aggregate(feature: WindowFeature, snapshot: str) -> Column:
-    is_inside = F.col("_event").isNotNull()
+def _refuse_unusable(
+    features: Sequence[WindowFeature], read: Sequence[str], events: DataFrame, entity: str, snapshot: str
+) -> None:
+    names = [entity, snapshot, *(feature.name for feature in features)]
+    if not features or len(set(names)) < len(names):
+        raise ConfigError("WINDOW_INVALID", f"Columns to make are {names}.", "At least one feature, each name once.")
+    for name in read:
+        if name not in events.columns:
+            hint = did_you_mean(name, events.columns)
+            raise ConfigError("WINDOW_INVALID", f"The events have no column '{name}'.", f"One of {events.columns}.", hint)
+
+
+def _facts(events: DataFrame, entity: str, event_ts: str, read: Sequence[str]) -> DataFrame:
+    # Values get a prefix: a column of the events may be called as one of the snapshots.
+    values = [F.col(name).alias(f"{_VALUE}{name}") for name in read]
+    facts = events.select(F.col(entity).alias(_ENTITY), utc_day(events, event_ts).alias(_DAY), *values)
+    return facts.where(F.col(_ENTITY).isNotNull() & F.col(_DAY).isNotNull())
+
+
+def _snapshots(snapshots: DataFrame, entity: str, snapshot: str) -> DataFrame:
+    """One row per distinct entity and snapshot; placed by entity, so that neither join nor aggregation moves it again."""
+    day = utc_day(snapshots, snapshot).alias(_SNAPSHOT_DAY)
+    return snapshots.select(entity, snapshot, day).repartition(entity).dropDuplicates([entity, snapshot])
+
+
+def _with_first_of_day(facts: DataFrame, counted_days: Sequence[WindowFeature]) -> DataFrame:
+    """Flag the first of a day's events that satisfy a condition: counting flags counts days without a set per group."""
+    of_day = Window.partitionBy(_ENTITY, _DAY).orderBy(_DAY).rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    flags = {
+        _FIRST_OF_DAY + feature.name: _holds(feature) & (F.count_if(_holds(feature)).over(of_day) == 1)
+        for feature in counted_days
+    }
+    return facts.repartition(_ENTITY).withColumns(flags)
+
+
+def _holds(feature: WindowFeature) -> Column:
+    holds = F.lit(True)
+    for name, wanted in (feature.where or {}).items():
+        found = F.col(_VALUE + name)
+        options = wanted if isinstance(wanted, tuple) else (wanted,)
+        matches = [found.eqNullSafe(F.lit(option)) for option in options]
+        is_one = F.lit(False)
+        for match_ in matches:
+            is_one |= match_
+        holds &= is_one
+    return holds
+
+
+def _aggregate(feature: WindowFeature) -> Column:
+    is_inside = F.col(_DAY).isNotNull()  # null where the left join found no event
     if feature.days is not None:
-        is_inside = is_inside & (F.col("_event") >= F.date_sub(snapshot, feature.days))
-    for name, value in (feature.where or {}).items():
-        is_inside = is_inside & F.col(name).eqNullSafe(F.lit(value))
-    value = F.when(is_inside, F.col(feature.value) if feature.value else F.lit(1))
-    event = F.when(is_inside, F.col("_event"))
+        is_inside &= F.col(_DAY) >= F.col(_SNAPSHOT_DAY) - feature.days
+    is_counted = is_inside & _holds(feature)
+    value = F.when(is_counted, F.col(_VALUE + feature.value)) if feature.value else None
+    age = F.when(is_counted, F.col(_SNAPSHOT_DAY) - F.col(_DAY))
     build: dict[str, Callable[[], Column]] = {
-        "count": lambda: F.count(value),
+        "count": lambda: F.count_if(is_counted),
+        "share": lambda: F.avg(F.when(is_inside, _holds(feature).cast("double"))),
         "sum": lambda: F.coalesce(F.sum(value).cast("double"), F.lit(0.0)),
         "mean": lambda: F.avg(value),
         "min": lambda: F.min(value),
         "max": lambda: F.max(value),
-        "distinct_days": lambda: F.size(F.collect_set(F.to_date(event))),
-        "days_since_last": lambda: _days(event, snapshot, F.max),
-        "days_since_first": lambda: _days(event, snapshot, F.min),
+        "distinct_days": lambda: F.count_if(is_inside & F.col(_FIRST_OF_DAY + feature.name)),
+        "days_since_last": lambda: F.min(age),
+        "days_since_first": lambda: F.max(age),
     }
     return build[feature.aggregate]().alias(feature.name)
-
-
-def _days(event: Column, snapshot: str, extreme: Callable[[Column], Column]) -> Column:
-    return F.date_diff(F.col(snapshot), F.to_date(extreme(event)))
