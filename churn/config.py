@@ -49,7 +49,7 @@ class LabelConfig(Settings):
     outcome_days: int = Field(30, ge=1)
     as_of: date | None = None
     every_days: int = Field(30, ge=1)
-    snapshots: int = Field(14, ge=1)
+    snapshots: int = Field(16, ge=1)
 
 
 class SplitConfig(Settings):

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from churn import sample as generator
 from churn import schema
 from churn.algorithms import labels
 from churn.config import ChurnConfig, LabelConfig
@@ -44,7 +45,7 @@ def features(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     build = {"customers": _of_customers, "purchases": _of_purchases, "subscriptions": _of_subscriptions}
     rows, facts = build[config.shape](spark, config, warehouse)
     table = warehouse.table(FEATURES)
-    written = overwrite(rows, table)
+    written = overwrite(rows, table, schema_may_change=True)
     stored = read(spark, table)
     counts = {row[SPLIT]: row["count"] for row in stored.groupBy(SPLIT).count().collect()}
     inputs = len(stored.columns) - len(BOOKKEEPING)
@@ -168,7 +169,9 @@ def of_subscriptions(tables: dict[str, DataFrame], snapshots: DataFrame) -> Data
         .join(_person(tables[schema.CUSTOMERS.name]), CUSTOMER_ID, "left")
         .withColumn("minutes_trend", F.col("minutes_30") * 3 / F.nullif(F.col("minutes_90"), F.lit(0)))
         .withColumn("gap_ratio", F.col("days_since_use") / F.nullif(F.col("median_gap_days"), F.lit(0)))
-        .withColumn("is_premium_failed", (F.col("plan") == "premium").cast("int") * F.col("failed_90"))
+        .withColumn("failed_90_basic", F.when(F.col("plan") == "basic", F.col("failed_90")).otherwise(0))
+        .withColumn("tenure_days", F.date_diff(SNAPSHOT_DATE, "signup_date"))
+        .drop("signup_date")
     )
 
 
@@ -178,7 +181,7 @@ def _snapshots(
     """Return the customers at risk on every snapshot; those to score now, whose outcome nobody knows, have no label."""
     label = config.label
     lengths = labels.LabelWindows(label.observation_days, label.gap_days, label.outcome_days)
-    as_of = label.as_of or labels.observed_until(activity)
+    as_of = label.as_of or generator.as_of_date(config) or labels.observed_until(activity)
     dates = labels.snapshot_dates(as_of, label.snapshots, label.every_days)
     built = labels.snapshots(facts, lengths, dates, as_of, rule=rule)
     counts = built.counts()
@@ -235,7 +238,9 @@ def _contract(contracts: DataFrame, snapshots: DataFrame) -> DataFrame:
 
 
 def _person(customers: DataFrame) -> DataFrame:
-    return customers.select(CUSTOMER_ID, "signup_date", "segment", "region", "age_band")
+    """Return who the customer is; case and blanks are typing, and an empty text is no value."""
+    typed = {name: F.nullif(F.lower(F.trim(name)), F.lit("")) for name in ("segment", "region", "age_band")}
+    return customers.select(CUSTOMER_ID, "signup_date", *(text.alias(name) for name, text in typed.items()))
 
 
 def _split(rows: DataFrame, config: ChurnConfig) -> DataFrame:

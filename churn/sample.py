@@ -580,3 +580,8 @@ def _read_manifest(spark: SparkSession, path: str) -> dict[str, Any]:
 def _write_manifest(spark: SparkSession, path: str, manifest: dict[str, Any]) -> None:
     line = spark.range(1).select(F.lit(json.dumps(manifest)).alias("value"))
     line.write.mode("overwrite").text(f"{path}/manifest")
+
+
+def as_of_date(config: ChurnConfig) -> date | None:
+    """Return the first day without data of the embedded data; None when there is a source."""
+    return None if config.source is not None else START_DATE + timedelta(days=config.sample.days)

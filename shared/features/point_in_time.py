@@ -12,7 +12,7 @@ from pyspark.sql.types import DateType, TimestampNTZType, TimestampType
 
 from shared.core.errors import ConfigError, DataError, did_you_mean
 
-_MICROS_PER_DAY: Final = 86_400_000_000
+MICROS_PER_DAY: Final = 86_400_000_000
 _IS_LEFT, _AT, _ORDER, _KNOWN, _ROW = "_is_left", "_at", "_order", "_known", "_row"
 
 
@@ -28,7 +28,7 @@ def as_of_join(
     is_same_instant_seen: bool = False,
     created_ts: str | None = None,
 ) -> DataFrame:
-    """Return every row of ``left`` with ``columns`` of the newest row of ``right`` before it, and that row's ``right_ts``.
+    """Return every row of ``left`` with ``columns`` and ``right_ts`` of the newest row of ``right`` before it.
 
     One union, one shuffle by entity and one sort: linear in the rows of both sides, however many updates an entity has
     (a join on ``right_ts <= left_ts`` makes their product). The rows of one entity are sorted in one task.
@@ -54,15 +54,16 @@ def as_of_join(
     taken = list(dict.fromkeys([*columns, right_ts]))
     twice = sorted(set(taken) & set(left.columns))
     if twice:
-        raise ConfigError("JOIN_INVALID", f"Both sides have {twice}.", "Other names on the right.", "Rename them first.")
+        raise ConfigError(
+            "JOIN_INVALID", f"Both sides have {twice}.", "Other names on the right.", "Rename them first."
+        )
     rows = left.select(
         *(F.col(key).alias(f"_key{place}") for place, key in enumerate(keys)),
         utc_micros(left, left_ts).alias(_AT),
         F.lit(True).alias(_IS_LEFT),
         F.struct(*left.columns).alias(_ROW),
     )
-    created = F.col(created_ts) if created_ts else F.lit(None)
-    order = F.struct(created.alias("_created"), *(F.col(name) for name in columns))
+    order = F.struct(*([created_ts] if created_ts else []), *columns)
     known = F.struct(utc_micros(right, right_ts).alias(_AT), *taken)
     updates = right.select(
         *(F.col(key).alias(f"_key{place}") for place, key in enumerate(keys)),
@@ -78,10 +79,8 @@ def as_of_join(
     filled = rows.unionByName(updates, allowMissingColumns=True).withColumn(_KNOWN, newest).where(_IS_LEFT)
     is_known = F.col(_AT).isNotNull()
     if ttl_days is not None:
-        is_known &= F.col(_AT) - F.col(f"{_KNOWN}.{_AT}") <= int(ttl_days * _MICROS_PER_DAY)
-    return filled.select(
-        f"{_ROW}.*", *(F.when(is_known, F.col(f"{_KNOWN}.{name}")).alias(name) for name in taken)
-    )
+        is_known &= F.col(_AT) - F.col(f"{_KNOWN}.{_AT}") <= int(ttl_days * MICROS_PER_DAY)
+    return filled.select(f"{_ROW}.*", *(F.when(is_known, F.col(f"{_KNOWN}.{name}")).alias(name) for name in taken))
 
 
 def utc_micros(rows: DataFrame, column: str) -> Column:
@@ -95,13 +94,21 @@ def utc_micros(rows: DataFrame, column: str) -> Column:
     kind = rows.schema[column].dataType
     match kind:
         case DateType():
-            return F.unix_date(column).cast("bigint") * _MICROS_PER_DAY
+            return F.unix_date(column).cast("bigint") * MICROS_PER_DAY
         case TimestampType():
             return F.unix_micros(column)
         case TimestampNTZType():
-            return F.timestamp_diff("MICROSECOND", F.lit("1970-01-01").cast("timestamp_ntz"), F.col(column))
+            micros_of_day = F.expr(
+                f"(extract(HOUR FROM `{column}`) * 60 + extract(MINUTE FROM `{column}`)) * 60000000L"
+            )
+            seconds = F.expr(f"extract(SECOND FROM `{column}`)")
+            day = F.unix_date(F.col(column).cast("date")).cast("bigint")
+            return day * MICROS_PER_DAY + micros_of_day + (seconds * 1_000_000).cast("bigint")
     raise DataError(
-        "TIME_INVALID", f"Column '{column}' is {kind.simpleString()}.", "A date or a timestamp.", "Cast it at ingestion."
+        "TIME_INVALID",
+        f"Column '{column}' is {kind.simpleString()}.",
+        "A date or a timestamp.",
+        "Cast it at ingestion.",
     )
 
 
@@ -113,7 +120,7 @@ def utc_day(rows: DataFrame, column: str) -> Column:
     """
     if isinstance(rows.schema[column].dataType, DateType):
         return F.unix_date(column)
-    return F.floor(utc_micros(rows, column) / _MICROS_PER_DAY).cast("int")
+    return F.floor(utc_micros(rows, column) / MICROS_PER_DAY).cast("int")
 
 
 def _refuse_unusable(left: DataFrame, right: DataFrame, of_left: Sequence[str], of_right: Sequence[str]) -> None:

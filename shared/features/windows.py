@@ -1,7 +1,7 @@
 """Aggregates of events per entity as of a snapshot day, many windows in one pass.
 
-An event counts for a snapshot when it lies before 00:00 UTC of the snapshot day and, for a window of ``days``, not before
-00:00 UTC so many days earlier: ``snapshot - days <= event < snapshot``. The snapshot day itself is the future.
+An event counts for a snapshot when it lies before 00:00 UTC of the snapshot day and, for a window of ``days``, not
+before 00:00 UTC so many days earlier: ``snapshot - days <= event < snapshot``. The snapshot day itself is the future.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -108,7 +108,7 @@ def aggregate_as_of(
 def gap_features(
     events: DataFrame, snapshots: DataFrame, *, entity: str, event_ts: str, snapshot: str = "snapshot_date"
 ) -> DataFrame:
-    """Return the days between an entity's event days before each snapshot, and the last against the entity's own median.
+    """Return the days between an entity's event days before each snapshot, and the last against its own median.
 
     Columns: ``entity, snapshot, gap_count, median_gap_days`` (exact; the mean of the middle two when their number is
     even), ``max_gap_days, last_gap_days`` and ``last_gap_ratio``, the last gap over the median. With fewer than two
@@ -168,7 +168,9 @@ def _refuse_unusable(
     for name in read:
         if name not in events.columns:
             hint = did_you_mean(name, events.columns)
-            raise ConfigError("WINDOW_INVALID", f"The events have no column '{name}'.", f"One of {events.columns}.", hint)
+            raise ConfigError(
+                "WINDOW_INVALID", f"The events have no column '{name}'.", f"One of {events.columns}.", hint
+            )
 
 
 def _facts(events: DataFrame, entity: str, event_ts: str, read: Sequence[str]) -> DataFrame:
@@ -179,7 +181,7 @@ def _facts(events: DataFrame, entity: str, event_ts: str, read: Sequence[str]) -
 
 
 def _snapshots(snapshots: DataFrame, entity: str, snapshot: str) -> DataFrame:
-    """One row per distinct entity and snapshot; placed by entity, so that neither join nor aggregation moves it again."""
+    """Return each entity and snapshot once, placed by entity: neither join nor aggregation moves them again."""
     day = utc_day(snapshots, snapshot).alias(_SNAPSHOT_DAY)
     return snapshots.select(entity, snapshot, day).repartition(entity).dropDuplicates([entity, snapshot])
 
@@ -212,7 +214,7 @@ def _aggregate(feature: WindowFeature) -> Column:
     if feature.days is not None:
         is_inside &= F.col(_DAY) >= F.col(_SNAPSHOT_DAY) - feature.days
     is_counted = is_inside & _holds(feature)
-    value = F.when(is_counted, F.col(_VALUE + feature.value)) if feature.value else None
+    value = F.when(is_counted, F.col(f"{_VALUE}{feature.value}"))
     age = F.when(is_counted, F.col(_SNAPSHOT_DAY) - F.col(_DAY))
     build: dict[str, Callable[[], Column]] = {
         "count": lambda: F.count_if(is_counted),

@@ -5,24 +5,29 @@ A check costs one number per row, a bit for each rule it breaks; the sentences a
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from shared.core.columns import FAILURES
-from shared.core.errors import ConfigError, DataError
+from shared.core.errors import ConfigError, DataError, did_you_mean
 from shared.quality.expectations import FAILURE_TYPE, Expectation, Severity, TableExpectation
 
 BROKEN: Final = "_broken"
 EXAMPLES: Final = 3
 MASK: Final = "***"
 _MOST_RULES = 63
+_EXAMPLE_LENGTH = 80
 
 
 @dataclass(frozen=True)
 class RuleResult:
-    """What became of one rule: rows checked, rows that break it, and up to three of their values."""
+    """What became of one rule: rows checked, rows that break it, and up to three of their values.
+
+    For a rule about the whole table, ``scope`` is ``table``, ``checked`` is 1, ``failed`` is 0 or 1 and the example is
+    the value that was found.
+    """
 
     rule: str
     column: str
@@ -31,10 +36,11 @@ class RuleResult:
     checked: int
     failed: int
     examples: tuple[str, ...] = ()
+    scope: Literal["rows", "table"] = "rows"
 
     @property
     def share(self) -> float:
-        """Share of the rows that break the rule; 0 for no rows."""
+        """Share of the rows that break the rule, 0 to 1; 0 for no rows."""
         return self.failed / self.checked if self.checked else 0.0
 
 
@@ -51,16 +57,19 @@ def with_broken(rows: DataFrame, expectations: Sequence[Expectation]) -> DataFra
     for place, expectation in enumerate(expectations):
         passes = expectation.passes
         if expectation.lookup is not None:
-            known = f"_known_{place}"
-            lookup = expectation.lookup.select(F.col("_known").alias(known))
-            looked_up = looked_up.join(lookup, F.col(expectation.column) == F.col(known), "left")
-            passes = F.col(expectation.column).isNull() | F.col(known).isNotNull()
-        broken = broken + F.when(F.coalesce(passes, F.lit(False)), 0).otherwise(1 << place)
+            joined = looked_up.join(expectation.lookup, F.col(expectation.column) == F.col("_known"), "left")
+            looked_up = joined.withColumn(f"_passes_{place}", passes).drop("_known")
+            passes = F.col(f"_passes_{place}")
+        bit = F.lit(1 << place).cast("long")
+        broken = broken.bitwiseOR(F.when(F.coalesce(passes, F.lit(False)), F.lit(0).cast("long")).otherwise(bit))
     return looked_up.withColumn(BROKEN, broken).select(*rows.columns, BROKEN)
 
 
 def is_accepted(expectations: Sequence[Expectation]) -> Column:
-    """Tell whether a row with `_broken`, and perhaps `_failures` from parsing, has no error; warnings do not count."""
+    """Tell whether a row with `_broken` breaks no rule of severity ``error``.
+
+    What parsing noted in `_failures` is not looked at: `split` does both.
+    """
     errors = sum(1 << place for place, expectation in enumerate(expectations) if expectation.severity == "error")
     return F.col(BROKEN).bitwiseAND(F.lit(errors).cast("long")) == 0
 
@@ -74,8 +83,10 @@ def failures(expectations: Sequence[Expectation], columns: Sequence[str]) -> Col
     """
     if not expectations:
         return F.array().cast(FAILURE_TYPE)
-    facts = [F.array(*(F.lit(getattr(e, name)) for e in expectations)) for name in ("rule", "column", "message", "severity")]
-    values = F.array(*(_value(e.column, columns) for e in expectations))
+    facts = [
+        F.array(*(F.lit(getattr(e, name)) for e in expectations)) for name in ("rule", "column", "message", "severity")
+    ]
+    values = F.array(*(value_text(e.column, columns) for e in expectations))
     places = F.sequence(F.lit(0), F.lit(len(expectations) - 1))
     broken = F.filter(places, lambda place: F.getbit(BROKEN, place) == 1)
     rule, column, message, severity = facts
@@ -98,18 +109,22 @@ def with_failures(rows: DataFrame, expectations: Sequence[Expectation]) -> DataF
     A `_failures` column that is already there, from parsing, is added to; its null counts as empty.
     """
     checked = with_broken(rows, expectations)
-    found = failures(expectations, rows.columns)
-    if FAILURES in rows.columns:
-        found = F.concat(F.coalesce(FAILURES, F.array().cast(FAILURE_TYPE)), found)
-    return checked.withColumn(FAILURES, found).drop(BROKEN)
+    return checked.withColumn(FAILURES, _all_failures(rows, expectations)).drop(BROKEN)
 
 
 def split(rows: DataFrame, expectations: Sequence[Expectation]) -> tuple[DataFrame, DataFrame]:
-    """Return (accepted rows, rejected rows with `_failures`); every row is in exactly one."""
+    """Return (accepted rows, rejected rows with `_failures`); every row is in exactly one, warnings do not reject.
+
+    A row that comes with `_failures` of severity ``error``, from parsing, is rejected too. Both results read ``rows``
+    when they are used: write `with_broken` once and filter that where the source is slow or does not stay the same.
+    """
     checked = with_broken(rows, expectations)
-    rejected = checked.where(~is_accepted(expectations))
-    described = rejected.withColumn(FAILURES, failures(expectations, rows.columns)).drop(BROKEN)
-    return checked.where(is_accepted(expectations)).drop(BROKEN), described
+    is_fine = is_accepted(expectations)
+    if FAILURES in rows.columns:
+        has_error = F.exists(F.col(FAILURES), lambda failure: failure["severity"] == "error")
+        is_fine = is_fine & ~F.coalesce(has_error, F.lit(False))
+    rejected = checked.where(~is_fine).withColumn(FAILURES, _all_failures(rows, expectations))
+    return checked.where(is_fine).drop(BROKEN, FAILURES), rejected.drop(BROKEN)
 
 
 def summarise(
@@ -138,34 +153,34 @@ def summarise(
 
 
 def count_broken(checked: DataFrame) -> dict[int, int]:
-    """Return the rows for each value of `_broken`: one pass, and as many numbers as there are combinations of rules."""
+    """Return the rows for each value of `_broken`: one pass, one number for each combination of rules that occurs."""
     return {row[BROKEN]: row["count"] for row in checked.groupBy(BROKEN).count().collect()}
 
 
 def count_failures(rejected: DataFrame, pii: Collection[str] = ()) -> dict[tuple[str, str], tuple[int, list[str]]]:
     """Return per (rule, column) of `_failures` the rows and up to three values; those of ``pii`` columns as stars."""
     each = rejected.select(F.explode(FAILURES).alias("f")).select("f.*")
-    value = F.when(F.col("column").isin(list(pii)), F.lit(MASK)).otherwise(F.coalesce("value", F.lit("null")))
-    # min, max and any need no memory that grows with the rows
-    some = F.array_sort(F.array_distinct(F.array(F.min(value), F.any_value(value), F.max(value))))
-    found = each.groupBy("rule", "column").agg(F.count("*").alias("n"), some.alias("examples")).collect()
+    is_personal = F.arrays_overlap(F.split("column", r"\+"), F.array(*map(F.lit, pii)).cast("array<string>"))
+    value = F.when(is_personal & F.col("value").isNotNull(), F.lit(MASK)).otherwise(F.col("value"))
+    found = each.groupBy("rule", "column").agg(F.count("*").alias("n"), some(value).alias("examples")).collect()
     return {(row["rule"], row["column"]): (row["n"], row["examples"]) for row in found}
 
 
-def check_table(rows: DataFrame, expectations: Sequence[TableExpectation]) -> list[RuleResult]:
-    """Return one result per rule about the whole table, from one aggregation; ``checked`` is 1."""
+def check_table(
+    rows: DataFrame, expectations: Sequence[TableExpectation], pii: Collection[str] = ()
+) -> list[RuleResult]:
+    """Return one result per rule about the whole table, from one aggregation; the example is the value found."""
     if not expectations:
         return []
-    values = rows.agg(*(e.value.alias(f"_value_{place}") for place, e in enumerate(expectations)))
-    for place, expectation in enumerate(expectations):
-        holds = expectation.passes
-        values = values.withColumn("value", F.col(f"_value_{place}")).withColumn(f"_holds_{place}", holds)
-    row = values.collect()[0]
+    # Spark writes the values: a timestamp made into a Python object would be shown in the machine's time zone.
+    values = [F.coalesce(e.value.cast("string"), F.lit("none")).alias(f"value_{i}") for i, e in enumerate(expectations)]
+    holds = [F.coalesce(e.passes(e.value), F.lit(False)).alias(f"holds_{i}") for i, e in enumerate(expectations)]
+    row = rows.agg(*values, *holds).collect()[0]
     results = []
     for place, e in enumerate(expectations):
-        holds = bool(row[f"_holds_{place}"])
-        shown = () if holds else (str(row[f"_value_{place}"]),)
-        results.append(RuleResult(e.rule, e.column, e.severity, e.message, 1, int(not holds), shown))
+        value = MASK if e.column in pii else row[f"value_{place}"]
+        failed = int(not row[f"holds_{place}"])
+        results.append(RuleResult(e.rule, e.column, e.severity, e.message, 1, failed, (value,) * failed, "table"))
     return results
 
 
@@ -175,41 +190,84 @@ def gate(
     *,
     max_failed_share: float = 0.05,
     per_rule: Mapping[tuple[str, str], float] | None = None,
+    allow_empty: bool = False,
 ) -> None:
-    """Stop the run when a rule is broken by more than its share of the rows.
+    """Stop the run when a rule of severity ``error`` is broken by more than its share of the rows.
+
+    A rule about the whole table has no share: it stops the run when it is broken. No rows at all stop it too, since
+    nothing was shown to hold.
 
     Args:
         results: from `summarise` and `check_table`.
         label: what the rows are, for the message.
-        max_failed_share: share of the rows that may break a rule.
-        per_rule: (rule, column) → its own share.
+        max_failed_share: share of the rows, 0 to 1, that may break a rule; exactly that share passes.
+        per_rule: (rule, column) → its own share; 1 lets a rule about the whole table pass as well.
+        allow_empty: True where a table without rows is a normal state.
 
     Raises:
+        ConfigError: ``per_rule`` names a rule that was not checked.
         DataError: GATE_FAILED, naming every broken rule, its rows and three examples.
     """
-    limits = per_rule or {}
+    limits = _limits(results, max_failed_share, per_rule or {})
+    if not allow_empty and any(result.scope == "rows" and not result.checked for result in results):
+        raise DataError("GATE_FAILED", f"{label}: no rows to check.", "At least one row.", "Check the source.")
     broken = [
-        result
-        for result in results
-        if result.severity == "error" and result.share > limits.get((result.rule, result.column), max_failed_share)
+        _sentence(result, limit)
+        for result, limit in zip(results, limits, strict=True)
+        if result.severity == "error" and result.share > limit
     ]
-    if not broken:
-        return
-    sentences = "; ".join(
-        f"{r.rule}({r.column}) {r.message}, but {r.failed:,} of {r.checked:,} rows ({r.share:.1%}) do not"
-        + (f", e.g. {', '.join(repr(e) for e in r.examples)}" if r.examples else "")
-        for r in broken
-    )
-    raise DataError(
-        "GATE_FAILED",
-        f"{label}: {sentences}.",
-        f"At most {max_failed_share:.0%} of the rows.",
-        "Mend the source, or raise max_failed_share; no table was changed.",
-    )
+    if broken:
+        raise DataError(
+            "GATE_FAILED",
+            f"{label} breaks {len(broken)} of {len(results)} rules: {'; '.join(broken)}.",
+            "",
+            "Mend the source, correct the rule, or allow a larger share (max_failed_share).",
+        )
 
 
-def _value(column: str, columns: Sequence[str]) -> Column:
+def some(value: Column) -> Column:
+    """Return an aggregate: up to three different values as text cut to 80 characters, in order; null is left out.
+
+    Smallest, largest and any: unlike a list of all values they need no memory that grows with the rows.
+    """
+    short = F.substring(value.cast("string"), 1, _EXAMPLE_LENGTH)
+    values = F.array(F.min(short), F.any_value(short, F.lit(True)), F.max(short))
+    return F.array_sort(F.array_distinct(F.array_compact(values)))
+
+
+def value_text(column: str, columns: Collection[str]) -> Column:
+    """Return the values a rule is about as text, null as ``null``; nothing when ``column`` names no ``columns``."""
     names = column.split("+")
     if not set(names) <= set(columns):
         return F.lit(None).cast("string")
     return F.concat_ws(", ", *(F.coalesce(F.col(name).cast("string"), F.lit("null")) for name in names))
+
+
+def _all_failures(rows: DataFrame, expectations: Sequence[Expectation]) -> Column:
+    nothing = F.array().cast(FAILURE_TYPE)
+    before = F.coalesce(F.col(FAILURES), nothing) if FAILURES in rows.columns else nothing
+    # Good rows, nearly all of them, skip building the array.
+    return F.when(F.col(BROKEN) == 0, before).otherwise(F.concat(before, failures(expectations, rows.columns)))
+
+
+def _limits(
+    results: Sequence[RuleResult], max_failed_share: float, per_rule: Mapping[tuple[str, str], float]
+) -> list[float]:
+    known = {(result.rule, result.column): f"{result.rule}({result.column})" for result in results}
+    for rule, column in per_rule.keys() - known.keys():
+        name = f"{rule}({column})"
+        hint = did_you_mean(name, known.values()) or "Remove it."
+        raise ConfigError("RULE_UNKNOWN", f"A share is given for {name}.", "A rule that is checked.", hint)
+    return [
+        per_rule.get((result.rule, result.column), max_failed_share if result.scope == "rows" else 0.0)
+        for result in results
+    ]
+
+
+def _sentence(result: RuleResult, limit: float) -> str:
+    rule = f"{result.rule}({result.column}) {result.message}"
+    examples = ", ".join(map(repr, result.examples))
+    if result.scope == "table":
+        return f"{rule}, found {examples}"
+    counts = f"broken by {result.failed:,} of {result.checked:,} rows ({result.share:.2%}, at most {limit:.2%})"
+    return f"{rule}, {counts}" + (f", e.g. {examples}" if examples else "")

@@ -18,9 +18,9 @@ def test_every_declaration_is_a_table_spark_accepts(spark: SparkSession, table: 
     rows = spark.createDataFrame([], table.ddl())
     checks = [f"({column.check})" for column in table.columns if column.check]
 
-    rows.where(" AND ".join(checks)).explain(mode="simple")  # a check naming another column fails to resolve
+    passing = rows.where(" AND ".join(checks))  # a check naming another column fails to resolve
 
-    assert rows.columns == list(table.names)
+    assert passing.columns == list(table.names)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.description[:20])

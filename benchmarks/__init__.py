@@ -1,0 +1,1 @@
+"""Benchmarks: one script per published figure, each beside a named peer measured in the same run."""
