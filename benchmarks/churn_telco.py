@@ -69,7 +69,9 @@ def _results(features: DataFrame, config: ChurnConfig) -> dict[str, list[BinaryM
             for name, metrics in _fold(train, test, config).items():
                 results.setdefault(name, []).append(metrics)
             print(f"repetition {repetition} fold {fold} done", file=sys.stderr)
-    copied = features.withColumn("_copy", F.explode(F.sequence(F.lit(1), F.when(F.col(LABEL) == 1, COPIES).otherwise(1))))
+    copied = features.withColumn(
+        "_copy", F.explode(F.sequence(F.lit(1), F.when(F.col(LABEL) == 1, COPIES).otherwise(1)))
+    )
     inflated = folds(copied, [CUSTOMER_ID, "_copy"], FOLDS, seed=0, stratify=LABEL).drop("_copy").localCheckpoint()
     train, test = inflated.where(F.col("fold") != 0), inflated.where(F.col("fold") == 0)
     results["INFLATED: churners copied before the split (forest)"] = [_inflated(train, test, config)]

@@ -114,7 +114,9 @@ def _windows(spark: SparkSession, folder: Path, customers: int) -> None:
         )
         features.write.format("noop").mode("overwrite").save()
         seconds[size] = time.perf_counter() - started
-        print(f"windows       {size:,} customers x {EVENTS_EACH} events x {len(SNAPSHOTS)} snapshots: {seconds[size]:.1f} s")
+        print(
+            f"windows       {size:,} customers x {EVENTS_EACH} events x {len(SNAPSHOTS)} snapshots: {seconds[size]:.1f} s"
+        )
     small, large = seconds[customers // 10], seconds[customers]
     print(f"              10x the data costs {large / small:.1f}x the time (target at most 11)")
 

@@ -17,10 +17,14 @@ from shared.core.errors import ConfigError
 from shared.core.run import StepResult
 from shared.delta.read import read
 from shared.delta.tables import Warehouse, check_writable
+from shared.delta.write import overwrite
 from shared.ingest.pipeline import IngestResult
 from shared.ingest.pipeline import ingest as ingest_table
 from shared.ingest.source import Source
 from shared.quality.expectations import Expectation, in_set, referential, satisfies
+
+QUALITY = "ops_churn_quality"
+_RULES = "table string, rule string, column string, severity string, checked long, failed long, examples array<string>"
 
 
 def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
@@ -40,6 +44,8 @@ def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
             max_failed_share=config.max_failed_share,
         )
         done.append(result)
+    rules = [rule for result in done for rule in quality_rows(result)]
+    overwrite(spark.createDataFrame(rules, _RULES), warehouse.table(QUALITY), schema_may_change=True)
     return StepResult(
         {
             "rows_read": sum(result.rows_read for result in done),
@@ -47,7 +53,6 @@ def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
             "rows_quarantined": sum(result.rows_quarantined for result in done),
         },
         tables={name: facts for result in done for name, facts in result.tables.items()},
-        quality=[rule for result in done for rule in quality_rows(result)],
     )
 
 

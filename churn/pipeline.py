@@ -4,6 +4,7 @@ from churn.config import ChurnConfig, layers
 from churn.evaluate import evaluate, promote
 from churn.features import features
 from churn.ingest import ingest
+from churn.report import report
 from churn.sample import sample
 from churn.score_batch import score_batch
 from churn.train import reproduce, train
@@ -17,6 +18,7 @@ STEPS = {
     "evaluate": evaluate,
     "promote": promote,
     "score-batch": score_batch,
+    "report": report,
 }
 
 VERTICAL = Vertical(

@@ -3,7 +3,7 @@
 A step is ``step(spark, config, run_id) -> StepResult``; it reads tables and writes tables, and keeps nothing in memory.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,6 @@ class StepResult:
         tables: per table its ``path``, ``version`` and ``rows``.
         metrics: per kind (``test``, ``baseline``, ``ceiling``) the metrics of the field.
         model: ``name``, ``version`` and ``alias`` of the registered model.
-        quality: rows about the rules that were checked, for the report.
         report: path of the HTML report.
     """
 
@@ -48,7 +47,6 @@ class StepResult:
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
-    quality: Sequence[Mapping[str, Any]] = ()
     report: str = ""
 
 

@@ -293,7 +293,7 @@ def _counts_by_bin(binned: DataFrame, names: Sequence[str]) -> Mapping[str, dict
 
 
 def _single_auc(bins: Mapping[int, tuple[int, int]], *, is_ordered: bool) -> float:
-    found = [_auc(_left_one_out(bins))]
+    found = [_left_one_out_auc(bins)]
     if is_ordered:
         for place_of_missing in (-math.inf, math.inf):
             up = _auc([(place_of_missing if bin_ == _MISSING else bin_, *pair) for bin_, pair in bins.items()])
@@ -301,16 +301,18 @@ def _single_auc(bins: Mapping[int, tuple[int, int]], *, is_ordered: bool) -> flo
     return max(found)
 
 
-def _left_one_out(bins: Mapping[int, tuple[int, int]]) -> list[tuple[float, int, int]]:
-    """Score the positives and the negatives of each bin by the rate of positives among the bin's other rows."""
-    total = [sum(pair[side] for pair in bins.values()) for side in (0, 1)]
-    prior = total[0] / sum(total)
+def _left_one_out_auc(bins: Mapping[int, tuple[int, int]]) -> float:
+    """Return the AUC of bins ranked by the rate of positives among their other rows; pairs within a bin count half."""
+    positives, negatives = (sum(pair[side] for pair in bins.values()) for side in (0, 1))
+    prior = positives / (positives + negatives)
     scored = []
-    for positives, negatives in bins.values():
-        others = positives + negatives - 1
-        scored.append(((positives - 1) / others if others else prior, positives, 0))
-        scored.append((positives / others if others else prior, 0, negatives))
-    return scored
+    for ups, downs in bins.values():
+        others = ups + downs - 1
+        scored.append(((ups - 1) / others if others else prior, ups, 0))
+        scored.append((ups / others if others else prior, 0, downs))
+    # Leaving itself out puts every positive below the negatives of its own bin: those pairs are all lost in `_auc`.
+    within = sum(ups * downs for ups, downs in bins.values())
+    return _auc(scored) + within / 2 / (positives * negatives)
 
 
 def _auc(scored: Sequence[tuple[float, int, int]]) -> float:

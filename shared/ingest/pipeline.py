@@ -1,7 +1,8 @@
 """Ingestion of a whole source: bronze as it came, silver what passed, quarantine what did not.
 
-Bronze is written first, in the only pass over the source, with each row's failures beside it; silver and quarantine are
-read from it. When the gate refuses the data, bronze goes back to what it was and the others are not touched.
+The source is read once and kept aside while the gate looks at it: when the gate refuses the data, no table was touched.
+Bronze is then written, and silver and quarantine are made from that version of bronze, each in one transaction, so a
+run that is killed is mended by the same command.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,17 +11,28 @@ from dataclasses import dataclass, field
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from shared.core.columns import FAILURES, INGEST_ID, RAW, SOURCE_FILE, Table
-from shared.core.errors import AcceleratorError, DataError
-from shared.delta.read import latest_version, read
-from shared.delta.tables import Warehouse, create, exists
-from shared.delta.write import overwrite, restore
+from shared.core import clock
+from shared.core.columns import FAILURES, INGEST_ID, RAW, Table
+from shared.core.errors import DataError
+from shared.delta.read import read
+from shared.delta.tables import Warehouse, create
+from shared.delta.write import overwrite
 from shared.ingest import readers
+from shared.ingest.names import wrong_encoding
 from shared.ingest.problems import explained
+from shared.ingest.quarantine import is_fine, rejected
 from shared.ingest.source import Source
-from shared.quality.expectations import FAILURE_TYPE, Expectation, TableExpectation, not_null, satisfies, unique
 from shared.quality import suite
+from shared.quality.expectations import Expectation, TableExpectation, not_null, satisfies, unique
 from shared.quality.suite import RuleResult
+
+_RECORD_RULES: Mapping[str, str] = {
+    "fields": "must have as many fields as the header",
+    "quote": "must close its quotes; set multiline when a record spans lines",
+    "json": "must be a JSON object",
+    "undeclared": "must have declared columns only",
+    "encoding": "must be in the encoding of the source",
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,7 @@ def ingest(
         source: where the rows are.
         table: declaration of the silver table, named ``silver_…``.
         warehouse: where the tables go.
-        ingest_id: recorded with the rows that are put aside.
+        ingest_id: recorded with the rows of bronze and quarantine.
         expectations: further rules about rows.
         table_expectations: rules about the whole table.
         max_failed_share: share of the rows that may break a rule before the run stops.
@@ -76,38 +88,71 @@ def ingest(
     """
     bronze, silver, quarantine = (warehouse.table(name) for name in names(table))
     rules = [*declared(table), *expectations]
-    label = f"{source.path or (source.database.table if source.database else '')} → {table.name}"
-    before = latest_version(spark, bronze) if exists(spark, bronze) else None
-    parsed = readers.read(spark, source, table)
-    is_fine = F.col(FAILURES).isNull() & suite.is_accepted(rules)
+    judged = judge(readers.read(spark, source, table), rules, ingest_id).persist()
     try:
-        with explained(source.path or label):
-            landed = overwrite(suite.with_broken(parsed, rules), bronze, schema_may_change=True)
-        if not landed.rows:
-            raise DataError("EMPTY_SOURCE", f"{label}: no rows.", "At least one.", "Check the export.")
-        written = read(spark, bronze)
-        rejected = _rejected(written.where(~is_fine), rules, table, ingest_id)
-        results = _results(written, rejected, rules, table) + suite.check_table(written, table_expectations)
-        suite.gate(results, label, max_failed_share=max_failed_share)
-    except AcceleratorError:
-        if before is not None and latest_version(spark, bronze) != before:
-            restore(spark, bronze, before)
-        raise
-    aside = overwrite(rejected, quarantine, schema_may_change=True)
+        with explained(source.label):
+            results = check(judged, rules, table, source)
+            results += suite.check_table(judged.where(is_fine(rules)), table_expectations)
+            suite.gate(results, f"{source.label} → {table.name}", max_failed_share=max_failed_share)
+            landed = overwrite(judged, bronze, schema_may_change=True)
+    finally:
+        judged.unpersist()
+    rows = read(spark, bronze, landed.version)
+    aside = overwrite(rejected(rows, rules, clock.utc_now()), quarantine, schema_may_change=True)
     create(spark, silver, table)
-    kept = overwrite(written.where(is_fine).select(*table.names), silver)
-    if landed.rows != kept.rows + aside.rows:
-        raise DataError(
-            "ROWS_LOST",
-            f"{label}: read {landed.rows:,}, wrote {kept.rows:,}, quarantined {aside.rows:,}.",
-            "Read = written + quarantined.",
-            "Report this: it is a defect of the product.",
-        )
+    kept = overwrite(rows.where(is_fine(rules)).select(*table.names), silver)
     tables = {
         ref.label: {"path": ref.path or ref.name, "version": write.version, "rows": write.rows}
         for ref, write in ((bronze, landed), (silver, kept), (quarantine, aside))
     }
-    return IngestResult(table.name, landed.rows, kept.rows, aside.rows, tuple(results), tables)
+    return accounted(IngestResult(table.name, landed.rows, kept.rows, aside.rows, tuple(results), tables))
+
+
+def judge(parsed: DataFrame, rules: Sequence[Expectation], ingest_id: str) -> DataFrame:
+    """Return the rows of bronze: what a reader gave, `_broken` and `_ingest_id`; the raw text of rejected rows only."""
+    checked = suite.with_broken(parsed, rules)
+    raw = F.when(~is_fine(rules), F.col(RAW))
+    return checked.withColumn(RAW, raw).withColumn(INGEST_ID, F.lit(ingest_id))
+
+
+def check(judged: DataFrame, rules: Sequence[Expectation], table: Table, source: Source) -> list[RuleResult]:
+    """Return what became of each rule, those about parsing that were broken included.
+
+    Raises:
+        DataError: there are no rows, or text is not in the encoding of the source.
+    """
+    counts = suite.count_broken(judged)
+    rows = sum(counts.values())
+    if not rows:
+        raise DataError("EMPTY_SOURCE", f"{source.label} has no rows.", "At least one.", "Check the export.")
+    now = clock.utc_now()
+    failed = suite.count_failures(rejected(judged, rules, now), _hidden(rules, table))
+    results = suite.summarise(counts, rules, {key: examples for key, (_, examples) in failed.items()})
+    known = {(rule.rule, rule.column) for rule in rules}
+    for (rule, column), (count, examples) in sorted(failed.items()):
+        if rule == "encoding":
+            raise wrong_encoding(source.label, source, next(iter(examples), ""))
+        if (rule, column) not in known:
+            message = _RECORD_RULES.get(rule) or f"must be {table.column(column).type}"
+            results.append(RuleResult(rule, column, "error", message, rows, count, tuple(examples)))
+    return results
+
+
+def accounted(result: IngestResult) -> IngestResult:
+    """Return the result when every row read is in silver or in quarantine.
+
+    Raises:
+        DataError: rows were lost or doubled.
+    """
+    if result.rows_read != result.rows_written + result.rows_quarantined:
+        raise DataError(
+            "ROWS_LOST",
+            f"{result.table}: read {result.rows_read:,}, wrote {result.rows_written:,}, "
+            f"quarantined {result.rows_quarantined:,}.",
+            "Read = written + quarantined.",
+            "Report this: it is a defect of the product.",
+        )
+    return result
 
 
 def names(table: Table) -> tuple[str, str, str]:
@@ -138,26 +183,8 @@ def _holds(check: str) -> Column:
     return F.coalesce(F.expr(check), F.lit(True))
 
 
-def _results(
-    written: DataFrame, rejected: DataFrame, rules: Sequence[Expectation], table: Table
-) -> list[RuleResult]:
-    """Count broken rules; the rows that fail are looked at a second time, for parse failures and examples."""
-    counts = suite.count_broken(written)
+def _hidden(rules: Sequence[Expectation], table: Table) -> set[str]:
+    """Return the columns of failures whose values may show a person: whole records too, when any column may."""
     pii = {column.name for column in table.columns if column.pii}
-    failed = suite.count_failures(rejected, pii)
-    results = suite.summarise(counts, rules, {key: examples for key, (_, examples) in failed.items()})
-    known = {(rule.rule, rule.column) for rule in rules}
-    rows = sum(counts.values())
-    for (rule, column), (count, examples) in sorted(failed.items()):
-        if (rule, column) not in known:
-            message = f"must be {table.column(column).type}" if rule == "type" else "must have the form of a record"
-            results.append(RuleResult(rule, column, "error", message, rows, count, tuple(examples)))
-    return results
-
-
-def _rejected(rows: DataFrame, rules: Sequence[Expectation], table: Table, ingest_id: str) -> DataFrame:
-    # Rows that parsed but broke a rule have no raw text of their own; their values as JSON stand in for it.
-    raw = F.coalesce(F.col(RAW), F.to_json(F.struct(*table.names)))
-    parsing = F.coalesce(F.col(FAILURES), F.array().cast(FAILURE_TYPE))
-    both = F.concat(parsing, suite.failures(rules, table.names))
-    return rows.select(SOURCE_FILE, F.lit(ingest_id).alias(INGEST_ID), raw.alias(RAW), both.alias(FAILURES))
+    together = {rule.column for rule in rules if pii & set(rule.column.split("+"))}
+    return pii | together | ({""} if pii else set())

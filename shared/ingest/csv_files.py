@@ -1,0 +1,141 @@
+"""CSV files, with the columns of each by its own header, so that another order in another file mixes nothing up.
+
+A line that is equal to the header is a header wherever it stands, so files that were joined together are read well.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from shared.core.columns import FAILURES, RAW, SOURCE_FILE, Table
+from shared.ingest.failures import cut, failure, none_when_empty
+from shared.ingest.names import check_names, header_names
+from shared.ingest.source import Source
+from shared.ingest.text_lines import LINE, first_lines, is_undecodable, text_lines
+from shared.quality.expectations import FAILURE_TYPE
+
+_CORRUPT = "_corrupt"
+_PARSED = "_parsed"
+_TEXTS = "_texts"
+
+
+def read_csv(spark: SparkSession, source: Source, table: Table, files: Mapping[str, str]) -> DataFrame:
+    """Return the records with the columns of ``table``, `_source_file`, `_raw` and `_failures`.
+
+    Args:
+        spark: the session.
+        source: how the files are written.
+        table: declaration of the columns.
+        files: as `text_lines.listed` gives them.
+
+    Raises:
+        ConfigError: without a header, ``columns`` does not name the declared columns.
+        DataError: the header of a file is not the declaration's, or shows a wrong delimiter or encoding.
+    """
+    if not source.has_header:
+        names = [name if name in table.names else "" for name in source.columns.values()]
+        check_names(list(source.columns.values()), source, table, f"columns, for {source.path},")
+        return _records(spark, source, table, names, list(files), ())
+    layouts: dict[tuple[str, ...], list[str]] = {}
+    headers = _headers(spark, source, files)
+    for file, header in headers.items():
+        layouts.setdefault(tuple(header_names(_fields(header, source), source, table, file)), []).append(file)
+    parts = [
+        _records(spark, source, table, names, group, sorted({headers[file] for file in group}))
+        for names, group in layouts.items()
+    ]
+    return reduce(DataFrame.unionByName, parts)
+
+
+def _headers(spark: SparkSession, source: Source, files: Mapping[str, str]) -> dict[str, str]:
+    if source.encoding != "UTF-16":
+        return first_lines(spark, source, files)
+    # Only the CSV reader finds the line ends of UTF-16, and only with multiLine.
+    reader = spark.read.options(**_options(source)).option("sep", "\n").option("multiLine", "true")
+    firsts = {file: reader.csv(file).first() for file in files}
+    return {file: row[0] or "" if row is not None else "" for file, row in firsts.items()}
+
+
+def _fields(header: str, source: Source) -> list[str]:
+    r"""Split a header; a delimiter of several characters cannot stand inside quotes.
+
+    >>> _fields('a,"b,c"', Source(format="csv"))
+    ['a', 'b,c']
+    >>> _fields("a||b", Source(format="csv", delimiter="||"))
+    ['a', 'b']
+    """
+    if len(source.delimiter) > 1:
+        return header.split(source.delimiter)
+    return next(csv.reader([header], delimiter=source.delimiter), [""])
+
+
+def _options(source: Source) -> dict[str, str]:
+    return {
+        "sep": source.delimiter,
+        "encoding": source.encoding,
+        "escape": source.escape,
+        "nullValue": source.null_value,
+        "dateFormat": source.date_format,
+        "timestampFormat": source.timestamp_format,
+        "ignoreLeadingWhiteSpace": "true",
+        "ignoreTrailingWhiteSpace": "true",
+        "mode": "PERMISSIVE",
+        "columnNameOfCorruptRecord": _CORRUPT,
+        "maxCharsPerColumn": "-1",
+    }
+
+
+def _records(
+    spark: SparkSession, source: Source, table: Table, names: Sequence[str], files: list[str], headers: Sequence[str]
+) -> DataFrame:
+    """Parse ``files``, whose fields are ``names`` in order ('' for one that is not kept)."""
+    fields = [name or f"_ignored_{place}" for place, name in enumerate(names)]
+    kinds = {name: table.column(name).type for name in names if name}
+    typed_ddl = ", ".join(f"`{field}` {kinds.get(field, 'string')}" for field in fields) + f", {_CORRUPT} string"
+    text_ddl = ", ".join(f"`{field}` string" for field in fields) + f", {_CORRUPT} string"
+    options = _options(source)
+    if source.multiline:
+        reader = spark.read.schema(typed_ddl).options(**options).option("multiLine", "true")
+        rows = reader.option("header", source.has_header).csv(files)
+        rows = rows.withColumn(SOURCE_FILE, F.col("_metadata.file_path"))
+        rows = rows.withColumn(LINE, F.coalesce(_CORRUPT, F.to_csv(F.struct(*fields), {"sep": source.delimiter})))
+    else:
+        lines = text_lines(spark, source, files).where(F.length(F.trim(LINE)) > 0)
+        if headers:
+            lines = lines.where(~F.col(LINE).isin(list(headers)))
+        parsed = lines.select(LINE, SOURCE_FILE, F.from_csv(LINE, typed_ddl, options).alias(_PARSED))
+        rows = parsed.select(LINE, SOURCE_FILE, f"{_PARSED}.*")
+    # The few records that do not parse are split once more, as text, to find out which field it was.
+    texts = F.when(F.col(_CORRUPT).isNotNull(), F.from_csv(_CORRUPT, text_ddl, options))
+    rows = rows.withColumn(_TEXTS, texts)
+    failures = _failures(source, kinds, len(fields)).cast(FAILURE_TYPE)
+    return rows.select(*table.names, SOURCE_FILE, F.col(LINE).alias(RAW), failures.alias(FAILURES))
+
+
+def _failures(source: Source, kinds: Mapping[str, str], field_count: int) -> Column:
+    wrong = [_type_failure(name, kind) for name, kind in kinds.items() if kind != "string"]
+    fields = F.array(failure("fields", "", cut(LINE), f"must have {field_count} fields"))
+    types = none_when_empty(F.array_compact(F.array(*wrong))) if wrong else F.lit(None)
+    reasons = F.when(F.col(_TEXTS)[_CORRUPT].isNotNull(), fields).otherwise(types)
+    found = F.when(F.col(_CORRUPT).isNotNull(), reasons)
+    if source.multiline:
+        return found
+    encoding = F.array(failure("encoding", "", cut(LINE), f"must be {source.encoding}"))
+    quote = F.array(failure("quote", "", cut(LINE), "must close its quotes; set multiline when a record spans lines"))
+    return F.when(is_undecodable(source), encoding).when(_has_open_quote(source), quote).otherwise(found)
+
+
+def _type_failure(name: str, kind: str) -> Column:
+    # A quoted blank is no number, but nothing is wrong with it either: it stands for no value.
+    text = F.nullif(F.trim(F.col(_TEXTS)[name]), F.lit(""))
+    return F.when(text.isNotNull() & F.col(name).isNull(), failure("type", name, cut(text), f"must be {kind}"))
+
+
+def _has_open_quote(source: Source) -> Column:
+    """Tell whether a field begins with a quote that never ends: the record goes on in the next line."""
+    quotes = F.length(LINE) - F.length(F.replace(F.col(LINE), F.lit('"')))
+    opening = rf'(?:^|\Q{source.delimiter}\E)\s*"(?:[^"]|"")*\z'
+    return F.col(LINE).contains('"') & (quotes % 2 == 1) & F.col(LINE).rlike(opening)

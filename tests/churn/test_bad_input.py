@@ -1,0 +1,213 @@
+"""Broken input: one message with a code and a next step, the right exit code, and tables as they were."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from shared.delta.read import latest_version, read
+from shared.delta.tables import Warehouse
+from tests.churn.conftest import Churn
+
+NAME = "Telco-Customer-Churn.csv"
+HEADER = (
+    "customerID,gender,SeniorCitizen,Partner,Dependents,tenure,PhoneService,MultipleLines,InternetService,OnlineSecurity,"
+    "OnlineBackup,DeviceProtection,TechSupport,StreamingTV,StreamingMovies,Contract,PaperlessBilling,PaymentMethod,"
+    "MonthlyCharges,TotalCharges,Churn"
+)
+
+
+def line(place: int) -> str:
+    churn = "Yes" if place % 3 == 0 else "No"
+    return (
+        f"C{place:04d},Female,0,Yes,No,{place % 70},Yes,No,DSL,No,Yes,No,No,No,No,Month-to-month,Yes,Mailed check,"
+        f"{20 + place % 50}.5,{100 + place}.5,{churn}"
+    )
+
+
+GOOD = [HEADER, *(line(place) for place in range(300))]
+
+
+def text(lines: list[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def changed(old: str, new: str, share: int = 1) -> str:
+    """Replace in every ``share``-th row."""
+    rows = [row.replace(old, new) if place % share == 0 else row for place, row in enumerate(GOOD[1:])]
+    return text([HEADER, *rows])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Callable[[str | bytes], Path]:
+    def write(content: str | bytes) -> Path:
+        folder = tmp_path / "source"
+        folder.mkdir(exist_ok=True)
+        data = content.encode() if isinstance(content, str) else content
+        (folder / NAME).write_bytes(data)
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def ingested(churn: Churn, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse with good tables, which no broken input may change."""
+    folder = tmp_path_factory.mktemp("good")
+    (folder / NAME).write_text(text(GOOD))
+    result = churn("ingest", "--source", folder, "--warehouse", folder / "warehouse")
+    if result.exit_code:
+        pytest.fail(result.output)
+    return folder / "warehouse"
+
+
+BROKEN = {
+    "empty file": ("", 3, "EMPTY_FILE"),
+    "header only": (HEADER + "\n", 3, "EMPTY_SOURCE"),
+    "missing column": (
+        text([row.rsplit(",", 2)[0] + "," + row.rsplit(",", 1)[1] for row in GOOD]),
+        3,
+        "SCHEMA_MISMATCH",
+    ),
+    "renamed column": (text([HEADER.replace("tenure", "tenur"), *GOOD[1:]]), 3, "SCHEMA_MISMATCH"),
+    "extra column": (text([row + ",x" for row in GOOD]), 3, "SCHEMA_MISMATCH"),
+    "wrong types in most rows": (changed(".5,", ".5 USD,"), 3, "GATE_FAILED"),
+    "wrong delimiter": (text(GOOD).replace(",", ";"), 3, "WRONG_DELIMITER"),
+    "wrong encoding": (text(GOOD).encode("utf-16"), 3, "WRONG_ENCODING"),
+    "duplicate keys": (text([*GOOD, *GOOD[1:]]), 3, "GATE_FAILED"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_is_refused_in_one_sentence_and_nothing_changes(
+    spark: SparkSession, churn: Churn, source: Callable[[str | bytes], Path], ingested: Path, kind: str
+) -> None:
+    content, code, name = BROKEN[kind]
+    silver = Warehouse(str(ingested)).table("silver_churn_customers")
+    bronze = Warehouse(str(ingested)).table("bronze_churn_customers")
+    version = latest_version(spark, silver)
+
+    result = churn("ingest", "--source", source(content), "--warehouse", ingested)
+
+    assert result.exit_code == code, result.output
+    assert f"[{name}]" in result.stderr
+    assert "Traceback" not in result.output
+    assert latest_version(spark, silver) == version
+    assert read(spark, bronze).count() == 300
+
+
+def test_a_missing_path_is_a_usage_error(churn: Churn, tmp_path: Path) -> None:
+    result = churn("ingest", "--source", tmp_path / "nowhere", "--warehouse", tmp_path / "w")
+
+    assert result.exit_code == 2
+    assert "[SOURCE_MISSING]" in result.stderr
+
+
+def test_wrong_types_in_some_rows_go_to_quarantine_with_raw_text_and_file(
+    spark: SparkSession, churn: Churn, source: Callable[[str | bytes], Path], tmp_path: Path
+) -> None:
+    folder = source(changed(".5,", ".5 USD,", share=50))
+
+    result = churn("ingest", "--source", folder, "--warehouse", tmp_path / "w")
+
+    assert result.exit_code == 0, result.output
+    quarantined = read(spark, Warehouse(str(tmp_path / "w")).table("quarantine_churn_customers")).collect()
+    assert len(quarantined) == 6
+    assert quarantined[0]["_failures"][0]["rule"] == "type"
+    assert " USD" in quarantined[0]["_raw"]
+    assert quarantined[0]["_source_file"].endswith(NAME)
+
+
+def test_a_truncated_gzip_is_named(churn: Churn, tmp_path: Path) -> None:
+    folder = tmp_path / "cdnow"
+    folder.mkdir()
+    rows = "\n".join(f" {place:05d} 19970101  1  {place % 90}.77" for place in range(20_000))
+    packed = gzip.compress(f" customer_id  date number_of_cds  dollar_value\n{rows}\n".encode())
+    (folder / "CDNOW_master.txt.gz").write_bytes(packed[: len(packed) // 2])
+
+    result = churn("ingest", "--source", folder, "--warehouse", tmp_path / "w")
+
+    assert result.exit_code == 3, result.output
+    assert "[FILE_TRUNCATED]" in result.stderr
+    assert "CDNOW_master.txt.gz" in result.stderr
+
+
+def test_future_timestamps_are_stopped_at_the_gate(churn: Churn, tmp_path: Path) -> None:
+    folder = tmp_path / "cdnow"
+    folder.mkdir()
+    rows = "\n".join(f" {place:05d} 29970101  1  {place % 90}.77" for place in range(50))
+    (folder / "CDNOW_master.txt").write_text(f" customer_id  date number_of_cds  dollar_value\n{rows}\n")
+
+    result = churn("ingest", "--source", folder, "--warehouse", tmp_path / "w")
+
+    assert result.exit_code == 3, result.output
+    assert "not_future(event_ts)" in result.stderr
+    assert "50 of 50 rows" in result.stderr
+
+
+LABELS = {
+    "one class": (
+        text([HEADER, *(row[:-3] + ",No" if row.endswith("Yes") else row for row in GOOD[1:])]),
+        "LABEL_ONE_CLASS",
+    ),
+    "nulls": (changed(",Yes\n", ",\n").replace(",Yes\n", ",\n"), "LABEL_NULL"),
+    "three values": (text([*GOOD, line(999)[: line(999).rindex(",")] + ",Maybe"]), "LABEL_NOT_BINARY"),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_a_label_that_cannot_be_learned_is_explained(
+    churn: Churn, source: Callable[[str | bytes], Path], tmp_path: Path, kind: str
+) -> None:
+    content, code = LABELS[kind]
+    folder = source(content)
+
+    assert churn("ingest", "--source", folder, "--warehouse", tmp_path / "w").exit_code == 0
+    result = churn("features", "--source", folder, "--warehouse", tmp_path / "w")
+
+    assert result.exit_code == 3, result.output
+    assert f"[{code}]" in result.stderr
+
+
+def test_a_feature_that_equals_the_label_is_refused(
+    churn: Churn, source: Callable[[str | bytes], Path], tmp_path: Path
+) -> None:
+    rows = [row.replace("Mailed check", "Bank" if row.endswith("Yes") else "Card") for row in GOOD[1:]]
+    folder = source(text([HEADER, *rows]))
+    common = ("--source", folder, "--warehouse", tmp_path / "w", "--set=model.candidates=[logistic]")
+
+    assert churn("ingest", *common).exit_code == 0
+    assert churn("features", *common).exit_code == 0
+    result = churn("train", *common)
+
+    assert result.exit_code == 3, result.output
+    assert "[LEAK_LABEL_IN_DISGUISE]" in result.stderr
+    assert "payment_method" in result.stderr
+
+
+def test_constant_and_empty_features_are_dropped_and_training_goes_on(
+    churn: Churn, source: Callable[[str | bytes], Path], tmp_path: Path
+) -> None:
+    rows = [f"{row.rsplit(',', 2)[0]},,{row.rsplit(',', 1)[1]}" for row in GOOD[1:]]  # no total charges anywhere
+    folder = source(text([HEADER, *rows]))
+    common = ("--source", folder, "--warehouse", tmp_path / "w", "--set=model.candidates=[logistic]")
+
+    assert churn("ingest", *common).exit_code == 0
+    assert churn("features", *common).exit_code == 0
+    result = churn("train", *common)
+
+    assert result.exit_code == 0, result.output
+
+
+def test_a_warehouse_that_cannot_be_written_is_an_environment_problem(churn: Churn, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / NAME).write_text(text(GOOD))
+
+    result = churn("ingest", "--source", folder, "--warehouse", tmp_path / "file" / "warehouse")
+
+    assert result.exit_code == 5, result.output
+    assert "[WAREHOUSE_NOT_WRITABLE]" in result.stderr

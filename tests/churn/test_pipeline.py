@@ -1,0 +1,127 @@
+"""The vertical from end to end, on real Spark, Delta and MLflow."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from churn.pipeline import STEPS
+from churn.score_batch import SCORES
+from shared.delta.lineage import reads_of
+from shared.delta.read import latest_version, read
+from shared.delta.tables import Warehouse
+from shared.delta.write import digest
+from tests.churn.conftest import SMALL, Churn
+
+
+def test_a_run_says_what_every_step_did(small_run: dict[str, Any]) -> None:
+    assert [step["step"] for step in small_run["steps"]] == list(STEPS)
+    assert small_run["model"] == {"name": "churn", "version": 1, "alias": "champion"}
+    assert {"auc", "pr_auc", "brier", "ece", "log_loss", "lift_at_10pct", "auc_ci"} <= small_run["metrics"][
+        "test"
+    ].keys()
+
+
+def test_every_row_read_is_written_or_quarantined(small_run: dict[str, Any]) -> None:
+    ingested = next(step for step in small_run["steps"] if step["step"] == "ingest")
+
+    assert ingested["rows_quarantined"] > 0
+    assert ingested["rows_read"] == ingested["rows_written"] + ingested["rows_quarantined"]
+
+
+def test_the_broken_rows_of_the_generator_and_no_others_are_quarantined(
+    spark: SparkSession, small_run: dict[str, Any]
+) -> None:
+    folder = next(Path(small_run["warehouse"]).glob("*/manifest")).parent
+    manifest = json.loads(spark.read.text(f"{folder}/manifest", wholetext=True).first()[0])
+
+    for name, facts in manifest["tables"].items():
+        quarantine = Warehouse(small_run["warehouse"]).table(f"quarantine_churn_{name}")
+        assert read(spark, quarantine).count() == sum(facts["broken"].values()), name
+
+
+def test_the_model_learns_and_stays_below_the_ceiling_and_its_noise(small_run: dict[str, Any]) -> None:
+    test, baseline, ceiling = (small_run["metrics"][kind] for kind in ("test", "baseline", "ceiling"))
+
+    assert test["auc_ci"][0] > baseline["auc"] == 0.5
+    assert test["log_loss"] < baseline["log_loss"]
+    assert test["auc"] < ceiling["auc"] + 0.03
+    assert ceiling["rows"] == test["rows"]
+
+
+def test_scores_have_probability_decile_decision_and_reasons(spark: SparkSession, small_run: dict[str, Any]) -> None:
+    scores = read(spark, Warehouse(small_run["warehouse"]).table(SCORES))
+
+    assert scores.where("probability NOT BETWEEN 0 AND 1 OR probability IS NULL").count() == 0
+    assert scores.where("decile NOT BETWEEN 1 AND 10").count() == 0
+    assert scores.where(F.size("reasons") > 3).count() == 0
+    highest, lowest = (scores.where(f"decile = {d}").agg(F.avg("probability")).first()[0] for d in (1, 10))
+    assert highest > lowest
+    sizes = F.transform("reasons", lambda reason: F.abs(reason["contribution"]))
+    assert scores.where(sizes != F.reverse(F.array_sort(sizes))).count() == 0
+
+
+def test_scoring_again_gives_the_same_table(spark: SparkSession, small_run: dict[str, Any], churn: Churn) -> None:
+    scores = Warehouse(small_run["warehouse"]).table(SCORES)
+    before = digest(read(spark, scores))
+
+    assert churn("score-batch", "--warehouse", small_run["warehouse"], *SMALL).exit_code == 0
+
+    assert digest(read(spark, scores)) == before
+
+
+def test_ingesting_again_gives_the_same_tables(spark: SparkSession, small_run: dict[str, Any], churn: Churn) -> None:
+    silver = [
+        Warehouse(small_run["warehouse"]).table(name) for name in small_run["tables"] if name.startswith("silver")
+    ]
+    before = [digest(read(spark, table)) for table in silver]
+
+    assert churn("ingest", "--warehouse", small_run["warehouse"], *SMALL).exit_code == 0
+
+    assert [digest(read(spark, table)) for table in silver] == before
+
+
+def test_a_run_is_reproduced_from_its_table_versions(small_run: dict[str, Any], churn: Churn) -> None:
+    again = churn("features", "--warehouse", small_run["warehouse"], *SMALL)  # a newer version of the feature table
+    result = churn("reproduce", "--json", "--warehouse", small_run["warehouse"], "--run-id", small_run["run_id"])
+
+    assert again.exit_code == 0
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["steps"][0]["metrics_equal"] >= 6
+
+
+def test_lineage_names_the_versions_a_run_read(spark: SparkSession, small_run: dict[str, Any]) -> None:
+    rows = reads_of(spark, Warehouse(small_run["warehouse"]), small_run["run_id"]).collect()
+
+    assert {row["step"] for row in rows} == {"train", "evaluate", "score-batch"}
+    assert {row["table"] for row in rows} == {"gold_churn_features"}
+
+
+def test_the_registered_model_holds_only_built_in_stages(small_run: dict[str, Any]) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{small_run['warehouse']}/mlflow.db")
+    model = mlflow.spark.load_model("models:/churn@champion")
+
+    assert {type(stage).__module__.split(".")[1] for stage in model.stages} == {"ml"}
+
+
+def test_the_report_is_one_file_without_links_outward(small_run: dict[str, Any]) -> None:
+    text = Path(small_run["report"]).read_text(encoding="utf-8")
+
+    assert small_run["run_id"] in text
+    assert not any(f'{attribute}="http' in text for attribute in ("src", "href"))
+
+
+def test_versions_of_the_feature_table_are_pinned_by_number(spark: SparkSession, small_run: dict[str, Any]) -> None:
+    table = Warehouse(small_run["warehouse"]).table("gold_churn_features")
+
+    assert read(spark, table, version=0).count() > 0
+    assert latest_version(spark, table) >= 0
+
+
+@pytest.mark.parametrize("verb", [*STEPS, "run", "reproduce"])
+def test_every_verb_has_help(churn: Churn, verb: str) -> None:
+    assert churn(verb, "--help").exit_code == 0

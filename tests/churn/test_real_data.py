@@ -1,0 +1,34 @@
+"""The publishers' own files, as they are."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.churn.conftest import Churn
+
+pytestmark = pytest.mark.realdata
+QUICK = ("--set=model.candidates=[logistic]", "--set=bootstrap_replicates=20", "--json")
+
+
+def test_telco_is_read_as_published_and_learned(churn: Churn, real_data: Path, tmp_path: Path) -> None:
+    result = churn("run", "--source", real_data / "churn/telco_ibm", "--warehouse", tmp_path, *QUICK)
+
+    assert result.exit_code == 0, result.output
+    outcome = json.loads(result.stdout)
+    ingested = next(step for step in outcome["steps"] if step["step"] == "ingest")
+    assert (ingested["rows_read"], ingested["rows_quarantined"]) == (7043, 0)
+    assert outcome["metrics"]["test"]["auc"] > 0.80
+    assert outcome["metrics"]["test"]["brier"] < 0.15
+
+
+def test_cdnow_is_read_as_published_and_its_churn_rate_is_the_known_one(
+    churn: Churn, real_data: Path, tmp_path: Path
+) -> None:
+    result = churn("run", "--source", real_data / "churn/cdnow", "--warehouse", tmp_path, *QUICK)
+
+    assert result.exit_code == 0, result.output
+    steps = {step["step"]: step for step in json.loads(result.stdout)["steps"]}
+    assert steps["ingest"]["rows_read"] == 69_659
+    assert steps["features"]["labelled"] == 23_570
+    assert json.loads(result.stdout)["metrics"]["test"]["auc"] > 0.76
