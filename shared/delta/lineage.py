@@ -1,4 +1,8 @@
-"""Which versions of which tables a run read: one row each, so that a number can be traced back to its data."""
+"""Which versions of which tables a run read: one row each, so that a number can be traced back to its data.
+
+The digest is of what is read, not of what a writer said it wrote; a version never changes, so it is computed once for
+each version of a table and looked up afterwards.
+"""
 
 from collections.abc import Sequence
 
@@ -6,33 +10,41 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shared.core import clock
+from shared.delta.digest import digest, row_count
 from shared.delta.read import read
-from shared.delta.tables import TableRef, Warehouse
-from shared.delta.write import append_once, digest
+from shared.delta.tables import TableRef, Warehouse, detail, exists
+from shared.delta.write import append_once
+
+__all__ = ["LINEAGE", "digest", "digest_of", "reads_of", "record"]
 
 LINEAGE = "ops_lineage"
-_COLUMNS = "run_id string, step string, table string, path string, version long, digest string, read_ts timestamp"
+_COLUMNS = (
+    "run_id string, step string, `table` string, path string, table_id string, version long, digest string, "
+    "rows long, read_ts timestamp"
+)
 
 
 def record(
     spark: SparkSession, warehouse: Warehouse, run_id: str, step: str, reads: Sequence[tuple[TableRef, int]]
 ) -> None:
-    """Append one row per (table, version) with the digest of its content; once per run and step."""
+    """Append a row for each (table, version) read; the same reads of a run's step are recorded once.
+
+    Raises:
+        DataError: there is no such table or version.
+    """
     now = clock.utc_now()
-    rows = [
-        (run_id, step, ref.label, ref.path or ref.name, version, digest(read(spark, ref, version)), now)
-        for ref, version in reads
-    ]
-    content = ";".join(f"{row[2]}@{row[4]}={row[5]}" for row in rows)
+    rows = []
+    for ref, version in reads:
+        table_id = detail_id(spark, ref)
+        content = digest_of(spark, warehouse, ref, version)
+        rows.append(
+            (run_id, step, ref.label, ref.location, table_id, version, content, row_count(content), now)
+        )
+    content = ";".join(f"{row[4]}@{row[5]}={row[6]}" for row in rows)
     append_once(
         spark.createDataFrame(rows, _COLUMNS),
         warehouse.table(LINEAGE),
-        app_id=f"lineage:{run_id}:{step}",
+        app_id=f"lineage:{run_id}:{step}:{content}",
         version=0,
-        digest=f"{len(rows)}:{content}",
+        digest=content,
     )
-
-
-def reads_of(spark: SparkSession, warehouse: Warehouse, run_id: str) -> DataFrame:
-    """Return the lineage rows of a run."""
-    return read(spark, warehouse.table(LINEAGE)).where(F.col("run_id") == run_id)

@@ -5,76 +5,95 @@ replay that carries other rows is refused.
 """
 
 import json
-import random
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
 from shared.core.columns import identifier
-from shared.core.errors import DataError
-from shared.delta.read import latest_version
-from shared.delta.tables import TableRef, exists
+from shared.core.errors import DataError, did_you_mean
+from shared.delta.digest import digest as content_digest
+from shared.delta.digest import row_count, row_hash
+from shared.delta.problems import explained, retried
+from shared.delta.read import history, latest_version, read
+from shared.delta.tables import TableRef, exists, predicate
 
-_MERGE_TRIES = 5
-_CONFLICTS = ("DELTA_CONCURRENT", "ConcurrentAppend", "ConcurrentDelete", "ConcurrentTransaction", "MetadataChanged")
+_RECENT_COMMITS = 20
 
 
 @dataclass(frozen=True)
 class Write:
-    """What a write did: the version it made, its rows, and whether it was a replay that changed nothing."""
+    """What a write did.
+
+    Args:
+        version: the version it made; for a replay the one made at first; for a merge the newest afterwards.
+        rows: rows written, or updated and inserted.
+        is_replay: True when the same had been written before, and nothing was changed.
+    """
 
     version: int | None
     rows: int
     is_replay: bool = False
 
 
-def digest(rows: DataFrame) -> str:
-    """Return a digest of the rows' content that does not depend on their order: count, sum and xor of row hashes."""
-    hashed = rows.select(F.xxhash64(F.to_json(F.struct("*"), {"ignoreNullFields": "false"})).alias("h"))
-    found = hashed.agg(
-        F.count("h").alias("n"), F.sum(F.col("h").cast("decimal(38,0)")).alias("s"), F.bit_xor("h").alias("x")
-    ).collect()[0]
-    return f"{found['n']}:{found['s'] or 0}:{found['x'] or 0}"
+def append_once(
+    rows: DataFrame,
+    ref: TableRef,
+    *,
+    app_id: str,
+    version: int,
+    digest: str | None = None,
+    new_columns: Sequence[str] = (),
+) -> Write:
+    """Append ``rows`` unless batch ``version`` of ``app_id`` has been appended before.
 
-
-def append_once(rows: DataFrame, ref: TableRef, *, app_id: str, version: int, digest: str | None = None) -> Write:
-    """Append ``rows`` unless (``app_id``, ``version``) has been appended before.
+    Without ``digest`` the rows are computed twice, once for the digest: persist them when that is dear, and when
+    computing them twice may give two results.
 
     Args:
-        rows: what to append; columns as the table's.
+        rows: what to append; columns as the table's, in any order.
         ref: the table; made when absent.
         app_id: names the writer, e.g. a stream's checkpoint; a new checkpoint takes a new one.
-        version: number of the batch, growing.
-        digest: content digest when the caller knows it; computed otherwise.
+        version: number of the batch; grows from one batch to the next.
+        digest: digest of the content when the caller knows one, in any form; computed otherwise.
+        new_columns: columns the table may gain from these rows.
 
     Raises:
-        DataError: the batch was appended before with other rows.
+        DataError: the batch was appended before with other rows, or a later one was; the rows do not fit the table.
     """
-    content = digest or _digest(rows)
     spark = rows.sparkSession
-    before = _commit_of(spark, ref, app_id, version)
-    if before is not None:
-        note = json.loads(before["userMetadata"])
-        if note["digest"] != content:
-            raise DataError(
-                "REPLAY_DIFFERS",
-                f"Batch {version} of {app_id} in {ref.label} was written with digest {note['digest']}; now {content}.",
-                "The same rows.",
-                "Find out why the source changed, or use a new app_id.",
-            )
-        return Write(before["version"], 0, is_replay=True)
-    note = json.dumps({"app_id": app_id, "version": version, "digest": content})
-    writer = rows.write.format("delta").mode("append").option("userMetadata", note)
-    _save(writer.option("txnAppId", app_id).option("txnVersion", version), ref)
-    return Write(latest_version(spark, ref), int(content.split(":")[0]))
-
-
-_digest = digest
+    evolves = _check_columns(rows, ref, new_columns)
+    content = digest or content_digest(rows)
+    note: dict[str, object] = {"write_id": uuid.uuid4().hex, "app_id": app_id, "version": version, "digest": content}
+    if digest is None:
+        note["rows"] = row_count(content)
+    if ref.path is None and not exists(spark, ref):
+        _make_empty(rows, ref)  # a catalog would make it in the same commit, but drop the note
+    writer = _writer(rows, "append", json.dumps(note)).option("txnAppId", app_id).option("txnVersion", version)
+    if evolves:
+        writer = writer.option("mergeSchema", "true")
+    _save(writer, ref)
+    commit = _commit_of(spark, ref, app_id=app_id, version=version)
+    if commit is None:
+        raise DataError(
+            "BATCH_OUT_OF_ORDER",
+            f"{ref.label} has a later batch of {app_id}, and none with number {version} in its log; nothing was written.",
+            "Batch numbers that grow.",
+            "Use a new app_id for a new checkpoint.",
+        )
+    first = json.loads(commit["userMetadata"])
+    if first["write_id"] == note["write_id"]:
+        return Write(commit["version"], _rows_of(commit))
+    if first["digest"] != content:
+        raise DataError(
+            "REPLAY_DIFFERS",
+            f"Batch {version} of {app_id} was written to {ref.label} with digest {first['digest']} and is now {content}.",
+            "The same rows; nothing was written.",
+            "Find out why the source changed, or use a new app_id.",
+        )
+    return Write(commit["version"], 0, is_replay=True)
 
 
 def overwrite(
@@ -86,82 +105,141 @@ def overwrite(
 ) -> Write:
     """Replace the whole table, or the rows of one partition, in one transaction; makes the table when absent.
 
+    The table keeps its constraints, properties and layout. Rows may come from the table itself.
+
     Args:
-        rows: the new rows; with ``partition`` all of them belong to it, which Delta checks.
-        ref: the table.
-        partition: column → value of the rows to replace.
-        schema_may_change: the new rows may have other columns; drops what `create` declared.
+        rows: the new rows; with ``partition`` all of them belong to it.
+        ref: the table; when absent, it is made partitioned by the columns of ``partition``.
+        partition: column → value of the rows to replace; None is null.
+        schema_may_change: the new rows may have other columns; drops the NOT NULL and layout that `create` declared.
+
+    Raises:
+        DataError: the rows do not fit the table or the partition; the table is as it was.
     """
-    writer = rows.write.format("delta").mode("overwrite")
-    if partition and exists(rows.sparkSession, ref):
-        writer = writer.option("replaceWhere", " AND ".join(_equals(k, v) for k, v in partition.items()))
+    spark = rows.sparkSession
+    write_id = uuid.uuid4().hex
+    writer = _writer(rows, "overwrite", json.dumps({"write_id": write_id}))
+    where = predicate(partition or {}) or "true"
+    if not exists(spark, ref):
+        if partition:
+            writer = writer.option("replaceWhere", where).partitionBy(*partition)
     elif schema_may_change and not partition:
         writer = writer.option("overwriteSchema", "true")
+    else:
+        _check_columns(rows, ref)
+        # Replacing "where true" and not simply all: a plain overwrite loses the clustering, by name everything else too.
+        writer = writer.option("replaceWhere", where)
     _save(writer, ref)
-    last = rows.sparkSession.sql(f"DESCRIBE HISTORY {ref.sql} LIMIT 1").collect()[0]
-    return Write(last["version"], int(last["operationMetrics"].get("numOutputRows", 0)))
+    commit = _commit_of(spark, ref, write_id=write_id)
+    return Write(commit["version"], _rows_of(commit)) if commit is not None else Write(None, 0)
+
+
+def merge_latest(
+    updates: DataFrame, ref: TableRef, *, keys: Sequence[str], order_by: str, new_columns: Sequence[str] = ()
+) -> Write:
+    """Insert new keys and update those for which ``updates`` holds a newer row; batches may come in any order.
+
+    Of several updates of a key the one with the greatest ``order_by`` counts; among equals the one with the least row
+    hash, so that a repeat chooses the same. A row as old as the table's, or older, changes nothing, so of two batches
+    with the same key and ``order_by`` the first to come stays. A null ``order_by`` is older than all others; null keys
+    equal each other. Conflicts with other writers are retried a few times.
+
+    Args:
+        updates: new or changed rows; columns as the table's, in any order.
+        ref: the table; made when absent.
+        keys: columns that identify a row.
+        order_by: column that says which of two rows is newer.
+        new_columns: columns the table may gain from these rows.
+
+    Raises:
+        DataError: the rows do not fit the table.
+        EnvironmentProblem: other writers were in the way each time.
+    """
+    spark = updates.sparkSession
+    evolution = "WITH SCHEMA EVOLUTION " if _check_columns(updates, ref, new_columns) else ""
+    if not exists(spark, ref):
+        _make_empty(updates, ref)
+    match = " AND ".join(f"t.`{identifier(key)}` <=> s.`{key}`" for key in keys)
+    there, here = f"t.`{identifier(order_by)}`", f"s.`{order_by}`"
+    view = f"_updates_{uuid.uuid4().hex}"
+    statement = (
+        f"MERGE {evolution}INTO {ref.sql} t USING {view} s ON {match} "
+        f"WHEN MATCHED AND ({here} > {there} OR ({there} IS NULL AND {here} IS NOT NULL)) THEN UPDATE SET * "
+        "WHEN NOT MATCHED THEN INSERT *"
+    )
+    _newest(updates, keys, order_by).createOrReplaceTempView(view)
+    try:
+        with explained(ref):
+            changed = retried(ref, lambda: spark.sql(statement).collect()[0]["num_affected_rows"])
+    finally:
+        spark.catalog.dropTempView(view)
+    return Write(latest_version(spark, ref), int(changed))
 
 
 def restore(spark: SparkSession, ref: TableRef, version: int) -> None:
-    """Make ``version`` the newest state of the table again, as a new version."""
-    spark.sql(f"RESTORE TABLE {ref.sql} TO VERSION AS OF {version}").collect()
+    """Make ``version`` the newest state of the table again, as a new version.
 
-
-def merge_latest(updates: DataFrame, ref: TableRef, *, keys: Sequence[str], order_by: str) -> Write:
-    """Insert new keys and update those for which ``updates`` holds a newer row.
-
-    Of several updates of a key the one with the greatest ``order_by`` counts; ties go to the least row hash, so that a
-    repeat chooses the same. A row as old as the table's, or older, changes nothing. Conflicts with other writers are
-    retried a few times.
+    Raises:
+        DataError: there is no such table or version.
     """
-    if not exists(updates.sparkSession, ref):
-        _save(updates.limit(0).write.format("delta").mode("append"), ref)
-    spark = updates.sparkSession
-    newest = Window.partitionBy(*keys).orderBy(F.col(order_by).desc(), F.xxhash64(F.struct("*")))
-    source = updates.withColumn("_place", F.row_number().over(newest)).where("_place = 1").drop("_place")
-    view = f"_updates_{uuid.uuid4().hex}"
-    source.createOrReplaceTempView(view)
-    match = " AND ".join(f"t.`{identifier(key)}` = s.`{key}`" for key in keys)
-    newer = f"s.`{identifier(order_by)}` > t.`{order_by}`"
-    statement = (
-        f"MERGE INTO {ref.sql} t USING {view} s ON {match} "
-        f"WHEN MATCHED AND {newer} THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
-    )
-    try:
-        changed = _with_retries(spark, statement)
-    finally:
-        spark.catalog.dropTempView(view)
-    return Write(latest_version(spark, ref), changed)
+    read(spark, ref, version)
+    retried(ref, lambda: spark.sql(f"RESTORE TABLE {ref.sql} TO VERSION AS OF {version}").collect())
 
 
-def _with_retries(spark: SparkSession, statement: str) -> int:
-    for tried in range(1, _MERGE_TRIES + 1):
-        try:
-            return int(spark.sql(statement).collect()[0]["num_affected_rows"])
-        except PySparkException as error:
-            if tried == _MERGE_TRIES or not any(word in str(error) for word in _CONFLICTS):
-                raise
-            time.sleep(random.uniform(0.1, 0.5) * 2**tried)
-    raise AssertionError  # pragma: no cover
+def _newest(updates: DataFrame, keys: Sequence[str], order_by: str) -> DataFrame:
+    newest_first = Window.partitionBy(*keys).orderBy(F.col(order_by).desc_nulls_last(), row_hash(updates))
+    place = F.row_number().over(newest_first)
+    return updates.withColumn("_place", place).where(F.col("_place") == 1).drop("_place")
+
+
+def _check_columns(rows: DataFrame, ref: TableRef, new_columns: Sequence[str] = ()) -> bool:
+    """Tell whether the rows bring allowed new columns; Delta would fill a missing one with nulls, unasked."""
+    if not exists(rows.sparkSession, ref):
+        return False
+    there = read(rows.sparkSession, ref).columns
+    known, given = ({name.lower() for name in names} for names in (there, rows.columns))
+    allowed = {name.lower() for name in new_columns}
+    missing = [name for name in there if name.lower() not in given]
+    extra = [name for name in rows.columns if name.lower() not in known | allowed]
+    if missing or extra:
+        hint = did_you_mean(extra[0], missing) if extra else ""
+        raise DataError(
+            "SCHEMA_MISMATCH",
+            f"{ref.label} has columns {there}; the rows lack {missing} and have {extra} besides.",
+            f"The table's columns. {hint}".rstrip(),
+            "Rename them, or allow new ones by name.",
+        )
+    return not given <= known
+
+
+def _make_empty(rows: DataFrame, ref: TableRef) -> None:
+    _save(_writer(rows.limit(0), "append", ""), ref)
+
+
+def _writer(rows: DataFrame, mode: str, note: str) -> DataFrameWriter:
+    # The property counts where the write makes the table; other readers cannot follow deletion vectors.
+    writer = rows.write.format("delta").mode(mode).option("delta.enableDeletionVectors", "false")
+    return writer.option("userMetadata", note)
 
 
 def _save(writer: DataFrameWriter, ref: TableRef) -> None:
-    if ref.path is not None:
-        writer.save(ref.path)
-    else:
-        writer.saveAsTable(ref.name)
+    with explained(ref):
+        retried(ref, lambda: writer.save(ref.path) if ref.path is not None else writer.saveAsTable(ref.sql))
 
 
-def _commit_of(spark: SparkSession, ref: TableRef, app_id: str, version: int) -> Row | None:
-    if not exists(spark, ref):
-        return None
-    note = F.col("userMetadata")
-    commits = spark.sql(f"DESCRIBE HISTORY {ref.sql}").where(
-        (F.get_json_object(note, "$.app_id") == app_id) & (F.get_json_object(note, "$.version") == str(version))
-    )
-    return commits.first()
+def _commit_of(spark: SparkSession, ref: TableRef, **note: object) -> Row | None:
+    """Return the commit whose note has these values: among the newest, else in the whole log."""
+    is_it = F.lit(True)
+    for key, value in note.items():
+        is_it = is_it & (F.get_json_object("userMetadata", f"$.{key}") == str(value))
+    for limit in (_RECENT_COMMITS, None):
+        commit: Row | None = history(spark, ref, limit).where(is_it).first()
+        if commit is not None:
+            return commit
+    return None
 
 
-def _equals(name: str, value: object) -> str:
-    text = str(value).replace("\\", "\\\\").replace("'", "\\'")
-    return f"`{identifier(name)}` = {value if isinstance(value, int | float) else chr(39) + text + chr(39)}"
+def _rows_of(commit: Row) -> int:
+    metrics: dict[str, str] = commit["operationMetrics"]
+    # Files that hold replaced and other rows are written anew; the other rows were only copied.
+    return int(metrics.get("numOutputRows", 0)) - int(metrics.get("numCopiedRows", 0))

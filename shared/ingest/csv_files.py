@@ -54,7 +54,7 @@ def _headers(spark: SparkSession, source: Source, files: Mapping[str, str]) -> d
     if source.encoding != "UTF-16":
         return first_lines(spark, source, files)
     # Only the CSV reader finds the line ends of UTF-16, and only with multiLine.
-    reader = spark.read.options(**_options(source)).option("sep", "\n").option("multiLine", "true")
+    reader = spark.read.options(sep="\n", encoding=source.encoding, multiLine="true")
     firsts = {file: reader.csv(file).first() for file in files}
     return {file: row[0] or "" if row is not None else "" for file, row in firsts.items()}
 
@@ -75,7 +75,6 @@ def _fields(header: str, source: Source) -> list[str]:
 def _options(source: Source) -> dict[str, str]:
     return {
         "sep": source.delimiter,
-        "encoding": source.encoding,
         "escape": source.escape,
         "nullValue": source.null_value,
         "dateFormat": source.date_format,
@@ -98,7 +97,7 @@ def _records(
     text_ddl = ", ".join(f"`{field}` string" for field in fields) + f", {_CORRUPT} string"
     options = _options(source)
     if source.multiline:
-        reader = spark.read.schema(typed_ddl).options(**options).option("multiLine", "true")
+        reader = spark.read.schema(typed_ddl).options(**options, encoding=source.encoding, multiLine="true")
         rows = reader.option("header", source.has_header).csv(files)
         rows = rows.withColumn(SOURCE_FILE, F.col("_metadata.file_path"))
         rows = rows.withColumn(LINE, F.coalesce(_CORRUPT, F.to_csv(F.struct(*fields), {"sep": source.delimiter})))

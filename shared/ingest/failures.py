@@ -48,7 +48,7 @@ def type_failure(name: str, text: Column, kind: str, source: Source) -> Column:
 
 
 def converted(value: Column, found: str, kind: str, source: Source) -> Column:
-    """Return a value of type ``found`` as ``kind``; null when it does not fit, a fraction in a whole number included."""
+    """Return a value of type ``found`` as ``kind``; null when it does not fit, as 1.5 does not fit into an int."""
     if found == "string":
         return typed(value, kind, source)
     result = value.try_cast(kind)

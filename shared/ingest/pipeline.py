@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shared.core import clock
-from shared.core.columns import FAILURES, INGEST_ID, RAW, Table
+from shared.core.columns import INGEST_ID, RAW, Table
 from shared.core.errors import DataError
 from shared.delta.read import read
 from shared.delta.tables import Warehouse, create

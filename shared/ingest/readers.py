@@ -19,6 +19,7 @@ from shared.ingest.names import check_mapping, check_names, header_names
 from shared.ingest.problems import explained
 from shared.ingest.source import Source
 from shared.ingest.text_lines import LINE, first_lines, is_undecodable, listed, text_lines
+from shared.quality.expectations import FAILURE_TYPE
 
 
 def read(spark: SparkSession, source: Source, table: Table, files: Sequence[str] | None = None) -> DataFrame:

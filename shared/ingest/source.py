@@ -7,9 +7,9 @@ hadoop-azure, `gs://` with gcs-connector. A secret is never repeated by an error
 import codecs
 import re
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from shared.core.config import Settings
 from shared.core.errors import ConfigError
@@ -70,9 +70,17 @@ class Source(Settings):
     def _is_known(cls, encoding: str) -> str:
         try:
             return ENCODINGS[codecs.lookup(encoding).name]
-        except LookupError:
+        except (LookupError, KeyError):
             known = sorted(set(ENCODINGS.values()))
             raise ConfigError("ENCODING_UNKNOWN", f"encoding {encoding!r}.", f"One of {known}.", "Change it.") from None
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        needs = {"windows-1252": False, "UTF-16": True}
+        if self.encoding in needs and self.multiline != needs[self.encoding]:
+            found = f"{self.encoding} {'with' if self.multiline else 'without'} multiline."
+            raise ConfigError("ENCODING_UNKNOWN", found, "", "Change multiline, or convert the file to UTF-8.")
+        return self
 
 
 class Database(Settings):

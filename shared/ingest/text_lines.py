@@ -18,14 +18,7 @@ _C1 = bytes(range(0x80, 0xA0))
 
 
 def text_lines(spark: SparkSession, source: Source, files: list[str]) -> DataFrame:
-    """Return `_line` and `_source_file`; with ISO-8859-1 and windows-1252 decoded, UTF-8 as it is.
-
-    Raises:
-        ConfigError: the encoding is UTF-16, whose line ends Spark cannot find.
-    """
-    if source.encoding == "UTF-16":
-        found = f"{source.label} is UTF-16, which is not read line by line."
-        raise ConfigError("ENCODING_UNKNOWN", found, "", "Set multiline for a CSV file, or convert it to UTF-8.")
+    """Return `_line` and `_source_file`; with ISO-8859-1 and windows-1252 decoded, UTF-8 as it is."""
     lines = spark.read.text(files)
     return lines.select(
         _decoded(F.col("value"), source.encoding).alias(LINE), F.col("_metadata.file_path").alias(SOURCE_FILE)

@@ -14,7 +14,7 @@ from churn.score_batch import SCORES
 from shared.delta.lineage import reads_of
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
-from shared.delta.write import digest
+from shared.delta.digest import digest
 from tests.churn.conftest import SMALL, Churn
 
 

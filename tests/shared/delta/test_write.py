@@ -1,0 +1,226 @@
+"""Doing a write twice is doing it once, and each rule of it fails a test when it is taken away."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from chispa import assert_df_equality
+from pyspark.sql import DataFrame, SparkSession
+
+from shared.core.columns import Column, Table
+from shared.core.errors import DataError
+from shared.delta.read import latest_version, read
+from shared.delta.tables import TableRef, Warehouse, create
+from shared.delta.digest import digest
+from shared.delta.write import append_once, merge_latest, overwrite, restore
+
+ACCOUNTS = Table(
+    "silver_x_accounts",
+    (Column("id", "int", nullable=False), Column("amount", "double", check="amount >= 0"), Column("day", "string")),
+    key=("id",),
+)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> TableRef:
+    return Warehouse(str(tmp_path / "warehouse")).table("silver_x_accounts")
+
+
+def accounts(spark: SparkSession, *rows: tuple[int | None, float, str]) -> DataFrame:
+    return spark.createDataFrame(rows, "id int, amount double, day string")
+
+
+def test_a_replay_with_the_same_rows_in_another_order_changes_nothing(spark: SparkSession, table: TableRef) -> None:
+    first = append_once(accounts(spark, (1, 1.0, "a"), (2, 2.0, "a")), table, app_id="w", version=0)
+    second = append_once(accounts(spark, (2, 2.0, "a"), (1, 1.0, "a")), table, app_id="w", version=0)
+
+    assert (first.rows, first.is_replay, second.is_replay) == (2, False, True)
+    assert read(spark, table).count() == 2
+
+
+def test_a_replay_with_other_data_is_refused(spark: SparkSession, table: TableRef) -> None:
+    append_once(accounts(spark, (1, 1.0, "a")), table, app_id="w", version=0)
+
+    with pytest.raises(DataError, match="REPLAY_DIFFERS"):
+        append_once(accounts(spark, (1, 9.0, "a")), table, app_id="w", version=0)
+
+    assert read(spark, table).count() == 1
+
+
+def test_another_batch_and_another_writer_are_appended(spark: SparkSession, table: TableRef) -> None:
+    for app_id, version in (("w", 0), ("w", 1), ("other", 0)):
+        append_once(accounts(spark, (1, 1.0, "a")), table, app_id=app_id, version=version)
+
+    assert read(spark, table).count() == 3
+
+
+def test_the_digest_tells_apart_rows_and_counts_them(spark: SparkSession) -> None:
+    once = accounts(spark, (1, 1.0, "a"))
+    twice = accounts(spark, (1, 1.0, "a"), (1, 1.0, "a"))
+    swapped = spark.createDataFrame([(None, "a"), ("a", None)], "x string, y string")
+
+    assert digest(once) != digest(twice)
+    assert digest(swapped) == digest(spark.createDataFrame([("a", None), (None, "a")], "x string, y string"))
+    assert digest(accounts(spark, (1, 1.0, "a"))) == digest(once)
+    assert digest(accounts(spark, (1, 1.5, "a"))) != digest(once)
+
+
+def test_an_older_update_does_not_overwrite_a_newer_row(spark: SparkSession, table: TableRef) -> None:
+    overwrite(accounts(spark, (1, 1.0, "2024-01-02")), table)
+
+    merge_latest(accounts(spark, (1, 9.0, "2024-01-01"), (2, 2.0, "2024-01-01")), table, keys=["id"], order_by="day")
+
+    expected = accounts(spark, (1, 1.0, "2024-01-02"), (2, 2.0, "2024-01-01"))
+    assert_df_equality(read(spark, table), expected, ignore_row_order=True, ignore_nullable=True)
+
+
+def test_of_several_updates_of_a_key_the_newest_counts(spark: SparkSession, table: TableRef) -> None:
+    overwrite(accounts(spark, (1, 1.0, "2024-01-01")), table)
+    updates = accounts(spark, (1, 3.0, "2024-01-03"), (1, 2.0, "2024-01-02"))
+
+    merge_latest(updates, table, keys=["id"], order_by="day")
+    merge_latest(updates, table, keys=["id"], order_by="day")
+
+    expected = accounts(spark, (1, 3.0, "2024-01-03"))
+    assert_df_equality(read(spark, table), expected, ignore_nullable=True)
+
+
+def test_merging_leaves_no_view_behind(spark: SparkSession, table: TableRef) -> None:
+    before = {found.name for found in spark.catalog.listTables()}
+
+    merge_latest(accounts(spark, (1, 1.0, "a")), table, keys=["id"], order_by="day")
+
+    assert {found.name for found in spark.catalog.listTables()} == before
+
+
+def test_overwriting_a_partition_leaves_the_others(spark: SparkSession, table: TableRef) -> None:
+    overwrite(accounts(spark, (1, 1.0, "a"), (2, 2.0, "b")), table)
+
+    overwrite(accounts(spark, (3, 3.0, "b")), table, partition={"day": "b"})
+
+    expected = accounts(spark, (1, 1.0, "a"), (3, 3.0, "b"))
+    assert_df_equality(read(spark, table), expected, ignore_row_order=True, ignore_nullable=True)
+    assert latest_version(spark, table) == 1
+
+
+@pytest.mark.parametrize("broken", [(None, 1.0, "a"), (1, -1.0, "a")])
+def test_constraints_of_the_declaration_are_the_last_fence(
+    spark: SparkSession, table: TableRef, broken: tuple[int | None, float, str]
+) -> None:
+    create(spark, table, ACCOUNTS)
+
+    with pytest.raises(DataError, match="CONSTRAINT_VIOLATED"):
+        overwrite(accounts(spark, broken), table)
+
+    assert read(spark, table).count() == 0
+
+
+def test_overwriting_keeps_the_constraints(spark: SparkSession, table: TableRef) -> None:
+    create(spark, table, ACCOUNTS)
+    overwrite(accounts(spark, (1, 1.0, "a")), table)
+
+    with pytest.raises(DataError, match="CONSTRAINT_VIOLATED"):
+        overwrite(accounts(spark, (1, -1.0, "a")), table)
+
+    assert read(spark, table).count() == 1
+
+
+def test_restoring_brings_a_version_back(spark: SparkSession, table: TableRef) -> None:
+    overwrite(accounts(spark, (1, 1.0, "a")), table)
+    overwrite(accounts(spark, (2, 2.0, "b")), table)
+
+    restore(spark, table, 0)
+
+    assert [row["id"] for row in read(spark, table).collect()] == [1]
+
+
+def test_an_old_version_is_read_by_number_and_a_missing_one_is_named(spark: SparkSession, table: TableRef) -> None:
+    overwrite(accounts(spark, (1, 1.0, "a")), table)
+    overwrite(accounts(spark, (2, 2.0, "b")), table)
+
+    assert [row["id"] for row in read(spark, table, version=0).collect()] == [1]
+    with pytest.raises(DataError, match="TABLE_MISSING"):
+        read(spark, table, version=7).count()
+
+
+def test_catalog_names_work_as_paths_do(spark: SparkSession, tmp_path: Path) -> None:
+    spark.sql(f"CREATE DATABASE IF NOT EXISTS by_name LOCATION '{tmp_path / 'by_name'}'")
+    table = Warehouse("catalog:spark_catalog.by_name").table("accounts")
+    try:
+        create(spark, table, ACCOUNTS)
+        append_once(accounts(spark, (1, 1.0, "a")), table, app_id="w", version=0)
+        append_once(accounts(spark, (1, 1.0, "a")), table, app_id="w", version=0)
+        merge_latest(accounts(spark, (1, 2.0, "b")), table, keys=["id"], order_by="day")
+
+        assert [tuple(row) for row in read(spark, table).collect()] == [(1, 2.0, "b")]
+    finally:
+        spark.sql("DROP DATABASE by_name CASCADE")
+
+
+_CHILD = """
+import sys, time
+from pathlib import Path
+from pyspark.sql import functions as F
+from pyspark.sql.types import IntegerType
+from shared.core.session import SessionConfig, get_session
+from shared.delta.tables import Warehouse
+from shared.delta.write import append_once
+
+spark = get_session(SessionConfig(master="local[2]", fast_start=True, driver_memory="1g"))
+table = Warehouse(sys.argv[1]).table("accounts")
+if sys.argv[2] == "hang":
+    # The first partition's file is written; the second never ends, so the commit never comes.
+    hang = F.udf(lambda value: (time.sleep(600) if value == 1 else None) or value, IntegerType())
+    rows = spark.range(0, 2, 1, 2).select(hang(F.col("id").cast("int")).alias("id"))
+else:
+    rows = spark.range(0, 2, 1, 2).select(F.col("id").cast("int").alias("id"))
+append_once(rows, table, app_id="w", version=0, digest="2:fixed")
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_between_write_and_commit_loses_and_doubles_nothing(spark: SparkSession, tmp_path: Path) -> None:
+    folder = tmp_path / "warehouse"
+    child = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, str(folder), "hang"], start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("accounts/*.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    assert list(folder.glob("accounts/*.parquet"))
+    assert not list(folder.glob("accounts/_delta_log/*.json"))
+
+    subprocess.run([sys.executable, "-c", _CHILD, str(folder), "go"], check=True, stderr=subprocess.DEVNULL)
+
+    table = Warehouse(str(folder)).table("accounts")
+    assert sorted(row["id"] for row in read(spark, table).collect()) == [0, 1]
+    note = spark.sql(f"DESCRIBE HISTORY {table.sql}").first()["userMetadata"]
+    assert json.loads(note)["app_id"] == "w"
+
+
+def test_merges_at_the_same_time_are_retried_until_both_are_in(spark: SparkSession, table: TableRef) -> None:
+    overwrite(accounts(spark, (0, 0.0, "a")), table)
+    problems: list[BaseException] = []
+
+    def merge(place: int) -> None:
+        try:
+            merge_latest(accounts(spark, (0, float(place), f"b{place}")), table, keys=["id"], order_by="day")
+        except BaseException as error:  # noqa: BLE001 - shown by the assertion below
+            problems.append(error)
+
+    threads = [threading.Thread(target=merge, args=(place,)) for place in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert problems == []
+    assert read(spark, table).first()["amount"] == 2.0
