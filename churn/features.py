@@ -85,7 +85,9 @@ def telco_label(customers: DataFrame) -> DataFrame:
         raise DataError("LABEL_NULL", f"{counts[None]} rows have no label in 'churn'.", "Yes or No.", "Leave them out.")
     others = sorted(set(counts) - {"Yes", "No"})
     if others:
-        raise DataError("LABEL_NOT_BINARY", f"The label 'churn' also holds {others}.", "Yes or No.", "Map or drop them.")
+        raise DataError(
+            "LABEL_NOT_BINARY", f"The label 'churn' also holds {others}.", "Yes or No.", "Map or drop them."
+        )
     if len(counts) < 2:
         raise DataError("LABEL_ONE_CLASS", f"Every label is {next(iter(counts), None)!r}.", "Yes and No.", "Check it.")
     return customers.select(CUSTOMER_ID, F.col(_YES_NO_LABEL).eqNullSafe("Yes").cast("int").alias(LABEL))

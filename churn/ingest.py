@@ -44,8 +44,8 @@ def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
             max_failed_share=config.max_failed_share,
         )
         done.append(result)
-    rules = [rule for result in done for rule in quality_rows(result)]
-    overwrite(spark.createDataFrame(rules, _RULES), warehouse.table(QUALITY), schema_may_change=True)
+    checked = [row for result in done for row in quality_rows(result)]
+    overwrite(spark.createDataFrame(checked, _RULES), warehouse.table(QUALITY), schema_may_change=True)
     return StepResult(
         {
             "rows_read": sum(result.rows_read for result in done),
@@ -93,7 +93,11 @@ def _cdnow(path: str) -> Sequence[tuple[Table, Source]]:
         (
             schema.PURCHASES,
             Source(
-                format="words", path=file, columns=schema.CDNOW_COLUMNS, date_format="yyyyMMdd", timestamp_format="yyyyMMdd"
+                format="words",
+                path=file,
+                columns=schema.CDNOW_COLUMNS,
+                date_format="yyyyMMdd",
+                timestamp_format="yyyyMMdd",
             ),
         )
     ]

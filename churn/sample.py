@@ -26,6 +26,7 @@ from shared.core.columns import Table
 from shared.core.errors import ConfigError
 from shared.core.run import StepResult
 from shared.evaluation.binary import evaluate
+from shared.ingest.source import Format
 
 PERIOD_DAYS = 30
 GAP_DAYS = 30
@@ -40,7 +41,7 @@ _BASE_RATE = 0.07
 # Mean and spread of the signal over customers at risk, measured once; they only place the intercept.
 _SIGNAL_MEAN, _SIGNAL_SD = 1.7, 1.37
 
-FILES: dict[str, tuple[Table, str]] = {
+FILES: dict[str, tuple[Table, Format]] = {
     "customers": (schema.CUSTOMERS, "csv"),
     "subscriptions": (schema.SUBSCRIPTIONS, "csv"),
     "usage": (schema.USAGE, "parquet"),

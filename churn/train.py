@@ -71,7 +71,9 @@ def reproduce(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResu
     now = {f"validation_{name}": value for name, value in again.validation[again.chosen].as_dict().items()}
     differing = {name: (value, now.get(name)) for name, value in before.items() if value != now.get(name)}
     if differing:
-        raise ModelError("NOT_REPRODUCED", f"Metrics of run {run_id} differ: {differing}.", "The same.", "Compare pins.")
+        raise ModelError(
+            "NOT_REPRODUCED", f"Metrics of run {run_id} differ: {differing}.", "The same.", "Compare pins."
+        )
     return StepResult({"reproduced": run_id, "metrics_equal": len(before)}, metrics={"validation": before})
 
 
@@ -187,9 +189,7 @@ def _usable(train_rows: DataFrame, max_levels: int) -> tuple[Inputs, dict[str, s
         for name in inputs.names
         if counts[name] == 1 and counts[f"{name}__count"] == total
     }
-    many = {
-        name: f"more than {max_levels} levels" for name in inputs.categorical if counts[name] > max_levels
-    }
+    many = {name: f"more than {max_levels} levels" for name in inputs.categorical if counts[name] > max_levels}
     dropped = empty | constant | many
     kept = Inputs(
         tuple(name for name in inputs.numeric if name not in dropped),

@@ -5,6 +5,7 @@ A stage list is fitted on training rows only and may be put after any preparatio
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from pyspark.ml import Estimator, PipelineModel, Transformer
 from pyspark.ml.classification import GBTClassifier, LogisticRegression, RandomForestClassifier
@@ -84,9 +85,7 @@ def fit_preparation(train: DataFrame, inputs: Inputs, knots: int) -> list[Transf
     return steps.stages
 
 
-def fit_candidates(
-    prepared: DataFrame, config: ModelConfig, levels: int, seed: int
-) -> dict[str, list[Transformer]]:
+def fit_candidates(prepared: DataFrame, config: ModelConfig, levels: int, seed: int) -> dict[str, list[Transformer]]:
     """Fit the candidates of ``config`` on prepared training rows.
 
     Args:
@@ -99,7 +98,7 @@ def fit_candidates(
         per candidate its stages, the last of which writes `probability`; the blend's are those of all the others.
     """
     weighted = prepared.withColumn(WEIGHT, F.when(F.col(LABEL) == 1, config.positive_weight).otherwise(1.0))
-    singles = [name for name in config.candidates if name != "blend"]
+    singles: list[str] = [name for name in config.candidates if name != "blend"]
     models = {name: _estimator(name, config, levels, seed).fit(weighted) for name in singles}
     stages = {name: [models[name], _probability_of(name)] for name in singles}
     candidates = {name: [*stages[name], _mean([name])] for name in singles}
@@ -140,7 +139,8 @@ def _typed_statement(inputs: Inputs, flagged: Sequence[str]) -> str:
 
 
 def _estimator(name: str, config: ModelConfig, levels: int, seed: int) -> Estimator:
-    trees = {"minInstancesPerNode": config.tree_leaf, "maxBins": max(_BINS, levels + 2), "seed": seed}
+    trees: dict[str, Any] = {"minInstancesPerNode": config.tree_leaf, "maxBins": max(_BINS, levels + 2), "seed": seed}
+    estimator: Any
     match name:
         case "logistic":
             estimator = LogisticRegression(featuresCol=_LINEAR, regParam=config.logistic_penalty, maxIter=100)
@@ -157,7 +157,8 @@ def _estimator(name: str, config: ModelConfig, levels: int, seed: int) -> Estima
                 **trees,
             )
     estimator.setLabelCol(LABEL).setWeightCol(WEIGHT).setPredictionCol(f"_{name}__class")
-    return estimator.setProbabilityCol(f"_{name}__vector").setRawPredictionCol(f"_{name}__raw")
+    estimator.setProbabilityCol(f"_{name}__vector").setRawPredictionCol(f"_{name}__raw")
+    return cast(Estimator, estimator)
 
 
 def _probability_of(name: str) -> SQLTransformer:

@@ -128,7 +128,9 @@ def _writable(name: str, path: str) -> Check:
             is_fine = True
     except OSError:
         is_fine = False
-    return Check(f"writable: {name}", is_fine, str(path), "a folder you may write", f"chmod u+w {folder}, or another one.")
+    return Check(
+        f"writable: {name}", is_fine, str(path), "a folder you may write", f"chmod u+w {folder}, or another one."
+    )
 
 
 def _existing(path: Path) -> Path:

@@ -94,7 +94,9 @@ def _sentence(cls: type[BaseModel], where: tuple[int | str, ...], problem: Any) 
     name = ".".join(str(part) for part in where)
     if problem["type"] == "extra_forbidden":
         known = _fields(cls, where[:-1])
-        return f"unknown setting '{name}' {did_you_mean(str(where[-1]), known) or f'(known: {sorted(known)})'}".rstrip("?")
+        return f"unknown setting '{name}' {did_you_mean(str(where[-1]), known) or f'(known: {sorted(known)})'}".rstrip(
+            "?"
+        )
     return f"'{name}' is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
 
 

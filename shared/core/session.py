@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +42,7 @@ class SessionConfig(Settings):
     jar_sets: tuple[str, ...] = ("delta",)
     shuffle_partitions: int = 4
     fast_start: bool = False
-    conf: dict[str, str] = {}
+    conf: Mapping[str, str] = {}
 
 
 def get_session(config: SessionConfig | None = None, app_name: str = "accelerators") -> SparkSession:
@@ -70,7 +71,7 @@ def _start(config: SessionConfig, app_name: str) -> SparkSession:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # a host name that does not resolve would stop the JVM
     settings = _submitted_conf() if submitted else _local_conf(config)
-    for key, value in (settings | config.conf).items():
+    for key, value in (settings | dict(config.conf)).items():
         builder = builder.config(key, value)
     if config.master and not submitted:
         builder = builder.master(config.master)

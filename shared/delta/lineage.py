@@ -15,8 +15,6 @@ from shared.delta.read import read
 from shared.delta.tables import TableRef, Warehouse, detail, exists
 from shared.delta.write import append_once
 
-__all__ = ["LINEAGE", "digest", "digest_of", "reads_of", "record"]
-
 LINEAGE = "ops_lineage"
 _COLUMNS = (
     "run_id string, step string, `table` string, path string, table_id string, version long, digest string, "
@@ -35,16 +33,33 @@ def record(
     now = clock.utc_now()
     rows = []
     for ref, version in reads:
-        table_id = detail_id(spark, ref)
-        content = digest_of(spark, warehouse, ref, version)
-        rows.append(
-            (run_id, step, ref.label, ref.location, table_id, version, content, row_count(content), now)
-        )
-    content = ";".join(f"{row[4]}@{row[5]}={row[6]}" for row in rows)
+        table_id = str(detail(spark, ref)["id"])
+        content = _known(spark, warehouse, table_id, version) or digest(read(spark, ref, version))
+        rows.append((run_id, step, ref.label, ref.location, table_id, version, content, row_count(content), now))
+    contents = ";".join(f"{row[4]}@{row[5]}={row[6]}" for row in rows)
     append_once(
         spark.createDataFrame(rows, _COLUMNS),
         warehouse.table(LINEAGE),
-        app_id=f"lineage:{run_id}:{step}:{content}",
+        app_id=f"lineage:{run_id}:{step}:{contents}",
         version=0,
-        digest=content,
+        digest=contents,
     )
+
+
+def reads_of(spark: SparkSession, warehouse: Warehouse, run_id: str) -> DataFrame:
+    """Return the lineage rows of a run.
+
+    Raises:
+        DataError: nothing was ever recorded.
+    """
+    return read(spark, warehouse.table(LINEAGE)).where(F.col("run_id") == run_id)
+
+
+def _known(spark: SparkSession, warehouse: Warehouse, table_id: str, version: int) -> str | None:
+    """Return the digest that an earlier read of the same version of the same table recorded."""
+    lineage = warehouse.table(LINEAGE)
+    if not exists(spark, lineage):
+        return None
+    same = (F.col("table_id") == table_id) & (F.col("version") == version)
+    found = read(spark, lineage).where(same).select("digest").first()
+    return str(found["digest"]) if found else None

@@ -11,6 +11,7 @@ from typing import Final
 
 from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
+from pyspark.sql.window import WindowSpec
 
 from shared.core.errors import DataError, ModelError
 
@@ -137,11 +138,11 @@ def points(predictions: DataFrame, *, label: str, probability: str, count: int =
     ladder = _ladder(predictions, buckets, label, probability)
     reached = F.col("n_above") + F.col("n")
     slot = F.ceil(reached * F.lit(count) / F.lit(rows))
-    last = F.max_by(F.struct("p", reached.alias("n"), (F.col("positives_above") + F.col("positives")).alias("tp")), reached)
+    last = F.max_by(
+        F.struct("p", reached.alias("n"), (F.col("positives_above") + F.col("positives")).alias("tp")), reached
+    )
     found = ladder.groupBy(slot.alias("slot")).agg(last.alias("last")).orderBy("slot").collect()
-    return [
-        Point(row["last"]["p"], int(row["last"]["tp"]), int(row["last"]["n"] - row["last"]["tp"])) for row in found
-    ]
+    return [Point(row["last"]["p"], int(row["last"]["tp"]), int(row["last"]["n"] - row["last"]["tp"])) for row in found]
 
 
 def by_slice(
@@ -221,8 +222,8 @@ def _ladder(predictions: DataFrame, buckets: Sequence[Row], label: str, probabil
     return placed.select("p", "n", "positives", _over("n", higher), _over("positives", higher))
 
 
-def _over(name: str, window: Window) -> Column:  # type: ignore[valid-type]
-    before = F.coalesce(F.sum(name).over(window), F.lit(0))  # type: ignore[arg-type]
+def _over(name: str, window: WindowSpec) -> Column:
+    before = F.coalesce(F.sum(name).over(window), F.lit(0))
     return (before + F.col(f"bucket_{name}")).alias(f"{name}_above")
 
 

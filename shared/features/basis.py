@@ -16,7 +16,7 @@ from shared.core.errors import ConfigError
 _ACCURACY = 10_000
 
 
-class HingeBasis(Estimator):  # type: ignore[misc]
+class HingeBasis(Estimator[SQLTransformer]):
     """Adds ``max(0, x - k)`` for knots k at evenly spaced quantiles: a piecewise linear curve (linear B-spline space).
 
     Knots that coincide count once, and those at the least or greatest value are left out, so a 0/1 column gets none.
@@ -44,7 +44,7 @@ class HingeBasis(Estimator):  # type: ignore[misc]
         return SQLTransformer(statement=f"SELECT {', '.join(['*', *terms])} FROM __THIS__")
 
 
-class NaturalSpline(Estimator):  # type: ignore[misc]
+class NaturalSpline(Estimator[SQLTransformer]):
     """Adds the restricted cubic spline basis of Harrell (Regression Modeling Strategies, 2015, section 2.4.5).
 
     With knots t1 < … < tk, term j = 1 … k-2 is

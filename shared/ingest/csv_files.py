@@ -114,23 +114,15 @@ def _records(
     return rows.select(*table.names, SOURCE_FILE, F.col(LINE).alias(RAW), failures.alias(FAILURES))
 
 
-def _failures(source: Source, kinds: Mapping[str, str], field_count: int) -> Column:
-    wrong = [_type_failure(name, kind) for name, kind in kinds.items() if kind != "string"]
-    fields = F.array(failure("fields", "", cut(LINE), f"must have {field_count} fields"))
-    types = none_when_empty(F.array_compact(F.array(*wrong))) if wrong else F.lit(None)
-    reasons = F.when(F.col(_TEXTS)[_CORRUPT].isNotNull(), fields).otherwise(types)
-    found = F.when(F.col(_CORRUPT).isNotNull(), reasons)
-    if source.multiline:
-        return found
-    encoding = F.array(failure("encoding", "", cut(LINE), f"must be {source.encoding}"))
-    quote = F.array(failure("quote", "", cut(LINE), "must close its quotes; set multiline when a record spans lines"))
-    return F.when(is_undecodable(source), encoding).when(_has_open_quote(source), quote).otherwise(found)
-
-
-def _type_failure(name: str, kind: str) -> Column:
-    # A quoted blank is no number, but nothing is wrong with it either: it stands for no value.
-    text = F.nullif(F.trim(F.col(_TEXTS)[name]), F.lit(""))
-    return F.when(text.isNotNull() & F.col(name).isNull(), failure("type", name, cut(text), f"must be {kind}"))
+def _failures(source: Source, kinds: Mapping[str, str], fields: Sequence[str]) -> Column:
+    fault = F.when(F.col(_CORRUPT).isNotNull(), F.lit("fields"))
+    if not source.multiline:
+        fault = F.when(is_undecodable(source), F.lit("encoding")).when(_has_open_quote(source), F.lit("quote"))
+        fault = fault.when(F.col(_CORRUPT).isNotNull(), F.lit("fields"))
+    texts = F.from_csv(LINE, ", ".join(f"`{field}` string" for field in fields), _options(source))
+    wrong = wrong_types({name: (texts[name], kind) for name, kind in kinds.items()})
+    whole = F.array(failure(fault, "", cut(LINE), record_message(fault)))
+    return F.when(fault == "fields", F.when(F.size(wrong) > 0, wrong).otherwise(whole)).when(fault.isNotNull(), whole)
 
 
 def _has_open_quote(source: Source) -> Column:

@@ -13,7 +13,7 @@ import pyspark
 from pyspark.ml import PipelineModel
 
 from shared.core.errors import ModelError
-from shared.registry.tracking import MlflowClient, MlflowException, Run, mlflow
+from shared.registry.tracking import MlflowClient, MlflowException, Run
 
 CHALLENGER: Final = "challenger"
 CHAMPION: Final = "champion"
@@ -78,7 +78,7 @@ def find(client: MlflowClient, name: str, alias: str) -> Registered:
         raise ModelError(
             "MODEL_MISSING", f"No model '{name}' with alias '{alias}'.", "", "Run train, then promote."
         ) from error
-    return Registered(name, int(version.version), alias, client.get_run(version.run_id))
+    return Registered(name, int(version.version), alias, client.get_run(str(version.run_id)))
 
 
 def load(model: Registered) -> PipelineModel:
@@ -87,7 +87,8 @@ def load(model: Registered) -> PipelineModel:
 
     # Not the temporary folder of a `with`: Spark reads some stages lazily.
     folder = tempfile.mkdtemp(prefix="model-")
-    return mlflow.spark.load_model(f"models:/{model.name}/{model.version}", dfs_tmpdir=folder)
+    pipeline: PipelineModel = mlflow.spark.load_model(f"models:/{model.name}/{model.version}", dfs_tmpdir=folder)
+    return pipeline
 
 
 def promote(client: MlflowClient, model: Registered) -> Registered:

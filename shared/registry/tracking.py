@@ -21,6 +21,19 @@ with warnings.catch_warnings():
     from mlflow.entities import Run
     from mlflow.exceptions import MlflowException
 
+__all__ = [
+    "MlflowClient",
+    "MlflowException",
+    "Run",
+    "connect",
+    "find_run",
+    "local_folder",
+    "mlflow",
+    "read_document",
+    "training_run",
+    "write_document",
+]
+
 RUN_ID_TAG = "accelerators.run_id"
 
 
@@ -94,5 +107,7 @@ def read_document(run: Run, name: str) -> dict[str, Any]:
     try:
         document: dict[str, Any] = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/{name}.json")
     except (MlflowException, OSError) as error:
-        raise ModelError("DOCUMENT_MISSING", f"Run {run.info.run_name} has no {name}.", "", "Run evaluate first.") from error
+        raise ModelError(
+            "DOCUMENT_MISSING", f"Run {run.info.run_name} has no {name}.", "", "Run evaluate first."
+        ) from error
     return document

@@ -6,6 +6,7 @@ Figures are made without pyplot, so no state is shared between reports or thread
 import io
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -15,7 +16,7 @@ from matplotlib.ticker import PercentFormatter
 
 # Blue and orange of Okabe & Ito's palette, which people with any colour vision tell apart.
 BLUE, ORANGE, GREY, GREEN = "#0072b2", "#d55e00", "#8a94a0", "#009e73"
-_STYLE = {
+_STYLE: Any = {
     "svg.hashsalt": "accelerators",
     "svg.fonttype": "none",
     "font.family": "sans-serif",

@@ -115,7 +115,7 @@ def render(report: RunReport) -> str:
         loader=jinja2.PackageLoader("shared.report", ""), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"number": number, "percent": percent}
-    figures = [(figure.title, Markup(figure.svg), figure.caption) for figure in report.figures]  # noqa: S704 - ours
+    figures = [(figure.title, Markup(figure.svg), figure.caption) for figure in report.figures]
     return environment.get_template("run.html.j2").render(report=report, figures=figures)
 
 

@@ -11,10 +11,10 @@ from pyspark.sql import functions as F
 
 from churn.pipeline import STEPS
 from churn.score_batch import SCORES
+from shared.delta.digest import digest
 from shared.delta.lineage import reads_of
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
-from shared.delta.digest import digest
 from tests.churn.conftest import SMALL, Churn
 
 

@@ -15,9 +15,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from shared.core.columns import Column, Table
 from shared.core.errors import DataError
+from shared.delta.digest import digest
 from shared.delta.read import latest_version, read
 from shared.delta.tables import TableRef, Warehouse, create
-from shared.delta.digest import digest
 from shared.delta.write import append_once, merge_latest, overwrite, restore
 
 ACCOUNTS = Table(

@@ -67,7 +67,7 @@ def test_lift_counts_the_expected_share_of_a_tie_at_the_cut(spark: SparkSession)
 
 
 def test_the_baseline_is_what_a_constant_scores(spark: SparkSession) -> None:
-    rows, y, p = predictions(spark, 237, 15)
+    rows, y, _ = predictions(spark, 237, 15)
     found = constant(0.3, evaluate(rows, label="label", probability="p"))
 
     assert found.auc == 0.5

@@ -134,6 +134,14 @@ def test_honest_features_pass_with_their_auc(labelled: DataFrame) -> None:
     assert 0.65 < found["plan"] < 0.75
 
 
+def test_ids_do_not_give_the_label_away_where_rows_are_few(spark: SparkSession) -> None:
+    few = spark.range(150).select(
+        F.concat(F.lit("c"), "id").alias("name"), (drawn(0, 4) == 0).cast("int").alias("label")
+    )
+
+    assert 0.4 < check_single_features(few, numeric=[], categorical=["name"], label="label")["name"] < 0.6
+
+
 def test_every_disguise_of_the_label_is_named(labelled: DataFrame) -> None:
     with pytest.raises(DataError, match="LEAK_LABEL_IN_DISGUISE") as refused:
         check_single_features(
