@@ -77,13 +77,6 @@ def explained(ref: _Named) -> Iterator[None]:
 
 
 def _problem(ref: _Named, text: str) -> AcceleratorError | None:
-    if "DELTA_REPLACE_WHERE_MISMATCH" in text:
-        return DataError(
-            "PARTITION_MISMATCH",
-            f"Rows that are to replace a partition of {ref.label} lie outside it.",
-            "Rows of that partition only.",
-            "Filter them before the write.",
-        )
     broken = _CHECK.search(text) or _NOT_NULL.search(text)
     if broken:
         rule = " ".join(["CHECK", *broken.groups()]) if broken.re is _CHECK else f"NOT NULL {broken[1]}"
@@ -92,6 +85,13 @@ def _problem(ref: _Named, text: str) -> AcceleratorError | None:
             f"{ref.label} refuses a row that breaks {rule}.",
             "Rows that keep the table's declaration; none was written.",
             "Send such rows to quarantine before the write.",
+        )
+    if "DELTA_REPLACE_WHERE_MISMATCH" in text:
+        return DataError(
+            "PARTITION_MISMATCH",
+            f"Rows that are to replace a partition of {ref.label} lie outside it.",
+            "Rows of that partition only.",
+            "Filter them before the write.",
         )
     if "DELTA_NEW_CHECK_CONSTRAINT_VIOLATION" in text:
         return DataError(

@@ -1,6 +1,6 @@
 """Guards against leaks: each refuses one way in which the future, the label or the test rows reach a model.
 
-They read data, so each costs a pass or two; what passes is not proven clean, only clean of these leaks.
+Each costs a pass or two over the data; what passes is not proven clean, only clean of these leaks.
 """
 
 import math
@@ -121,8 +121,7 @@ def check_single_features(
     value in the middle, a level, or missingness that gives the label away.
 
     Bins are the values themselves where a number has at most 200 of them, else 200 quantiles, a frequent value always
-    alone: a perfect feature scores at least 0.9975. Levels are hashed into 1,000 bins. Two passes, no sort; at most
-    a thousand counts for each feature are collected.
+    alone: a perfect feature scores at least 0.9975. Levels are hashed into 1,000 bins, whose counts are collected.
 
     Args:
         rows: training rows; those whose label is null are left out.
@@ -211,7 +210,7 @@ def check_fit(fit: Fit, fitted: Transformer | Sequence[Transformer], train: Data
         differing = [name for name in expected if not _is_same(expected[name], found.get(name))]
         if differing:
             name = differing[0]
-            _refuse_fit(theirs, f"{name} is {_short(found.get(name))}", f"{_short(expected[name])}")
+            _refuse_fit(theirs, f"{name} is {_short(found.get(name))}", _short(expected[name]))
         if isinstance(ours, Model) and not any(hasattr(ours, name) for name in _LEARNED):
             counts = _differing_rows(ours, theirs, rows)
             if counts:

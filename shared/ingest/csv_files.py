@@ -11,15 +11,12 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shared.core.columns import FAILURES, RAW, SOURCE_FILE, Table
-from shared.ingest.failures import cut, failure, none_when_empty
+from shared.ingest.failures import none_when_empty, parsed_type, record_failure, type_failures, typed
 from shared.ingest.names import check_names, header_names
 from shared.ingest.source import Source
 from shared.ingest.text_lines import LINE, first_lines, is_undecodable, text_lines
-from shared.quality.expectations import FAILURE_TYPE
 
 _CORRUPT = "_corrupt"
-_PARSED = "_parsed"
-_TEXTS = "_texts"
 
 
 def read_csv(spark: SparkSession, source: Source, table: Table, files: Mapping[str, str]) -> DataFrame:
@@ -73,12 +70,11 @@ def _fields(header: str, source: Source) -> list[str]:
 
 
 def _options(source: Source) -> dict[str, str]:
-    return {
+    formats = {"dateFormat": source.date_format, "timestampFormat": source.timestamp_format}
+    return {key: pattern for key, pattern in formats.items() if pattern} | {
         "sep": source.delimiter,
         "escape": source.escape,
         "nullValue": source.null_value,
-        "dateFormat": source.date_format,
-        "timestampFormat": source.timestamp_format,
         "ignoreLeadingWhiteSpace": "true",
         "ignoreTrailingWhiteSpace": "true",
         "mode": "PERMISSIVE",
@@ -92,37 +88,42 @@ def _records(
 ) -> DataFrame:
     """Parse ``files``, whose fields are ``names`` in order ('' for one that is not kept)."""
     fields = [name or f"_ignored_{place}" for place, name in enumerate(names)]
-    kinds = {name: table.column(name).type for name in names if name}
-    typed_ddl = ", ".join(f"`{field}` {kinds.get(field, 'string')}" for field in fields) + f", {_CORRUPT} string"
-    text_ddl = ", ".join(f"`{field}` string" for field in fields) + f", {_CORRUPT} string"
-    options = _options(source)
+    kinds = {field: table.column(field).type if field in table.names else "string" for field in fields}
+    ddl = ", ".join(f"`{field}` {parsed_type(kind, source)}" for field, kind in kinds.items()) + f", {_CORRUPT} string"
     if source.multiline:
-        reader = spark.read.schema(typed_ddl).options(**options, encoding=source.encoding, multiLine="true")
+        reader = spark.read.schema(ddl).options(**_options(source), encoding=source.encoding, multiLine="true")
         rows = reader.option("header", source.has_header).csv(files)
-        rows = rows.withColumn(SOURCE_FILE, F.col("_metadata.file_path"))
-        rows = rows.withColumn(LINE, F.coalesce(_CORRUPT, F.to_csv(F.struct(*fields), {"sep": source.delimiter})))
+        text = F.coalesce(_CORRUPT, F.to_csv(F.struct(*fields), {"sep": source.delimiter}))
+        rows = rows.withColumns({SOURCE_FILE: F.col("_metadata.file_path"), LINE: text})
     else:
         lines = text_lines(spark, source, files).where(F.length(F.trim(LINE)) > 0)
         if headers:
             lines = lines.where(~F.col(LINE).isin(list(headers)))
-        parsed = lines.select(LINE, SOURCE_FILE, F.from_csv(LINE, typed_ddl, options).alias(_PARSED))
-        rows = parsed.select(LINE, SOURCE_FILE, f"{_PARSED}.*")
-    # The few records that do not parse are split once more, as text, to find out which field it was.
-    texts = F.when(F.col(_CORRUPT).isNotNull(), F.from_csv(_CORRUPT, text_ddl, options))
-    rows = rows.withColumn(_TEXTS, texts)
-    failures = _failures(source, kinds, len(fields)).cast(FAILURE_TYPE)
-    return rows.select(*table.names, SOURCE_FILE, F.col(LINE).alias(RAW), failures.alias(FAILURES))
+        parsed = lines.select(LINE, SOURCE_FILE, F.from_csv(LINE, ddl, _options(source)).alias("_parsed"))
+        rows = parsed.select(LINE, SOURCE_FILE, "_parsed.*")
+    own = [name for name in table.names if parsed_type(kinds[name], source) != kinds[name]]
+    values = {name: typed(F.col(name), kinds[name], source) if name in own else F.col(name) for name in table.names}
+    failures = _failures(source, kinds, values, own)
+    chosen = [value.alias(name) for name, value in values.items()]
+    return rows.select(*chosen, SOURCE_FILE, F.col(LINE).alias(RAW), failures.alias(FAILURES))
 
 
-def _failures(source: Source, kinds: Mapping[str, str], fields: Sequence[str]) -> Column:
-    fault = F.when(F.col(_CORRUPT).isNotNull(), F.lit("fields"))
+def _failures(source: Source, kinds: Mapping[str, str], values: Mapping[str, Column], own: Sequence[str]) -> Column:
+    """Return null for a record that parsed; only one that did not is split again, as text, to find the fields."""
+    is_wrong = F.col(_CORRUPT).isNotNull()
+    for name in own:
+        is_wrong = is_wrong | (F.col(name).isNotNull() & values[name].isNull())
+    ddl = ", ".join(f"`{field}` string" for field in kinds) + f", {_CORRUPT} string"
+    texts = F.from_csv(LINE, ddl, _options(source))
+    wrong = type_failures({name: (texts[name], value, kinds[name]) for name, value in values.items()})
+    fault = F.when(is_wrong & texts[_CORRUPT].isNotNull(), F.lit("fields"))
     if not source.multiline:
-        fault = F.when(is_undecodable(source), F.lit("encoding")).when(_has_open_quote(source), F.lit("quote"))
-        fault = fault.when(F.col(_CORRUPT).isNotNull(), F.lit("fields"))
-    texts = F.from_csv(LINE, ", ".join(f"`{field}` string" for field in fields), _options(source))
-    wrong = wrong_types({name: (texts[name], kind) for name, kind in kinds.items()})
-    whole = F.array(failure(fault, "", cut(LINE), record_message(fault)))
-    return F.when(fault == "fields", F.when(F.size(wrong) > 0, wrong).otherwise(whole)).when(fault.isNotNull(), whole)
+        fault = (
+            F.when(is_undecodable(source), F.lit("encoding"))
+            .when(_has_open_quote(source), F.lit("quote"))
+            .otherwise(fault)
+        )
+    return F.coalesce(record_failure(fault, F.col(LINE)), F.when(is_wrong, none_when_empty(wrong)))
 
 
 def _has_open_quote(source: Source) -> Column:

@@ -1,50 +1,96 @@
-"""What a reader says about a record that does not parse, in the form of the quality rules' own failures."""
+"""What a reader says about a record that does not parse, in the form of the quality rules' own failures.
+
+The expressions are driven by arrays of names instead of one branch a column: a branch for each would make the code that
+runs for every good record too large for the JVM to compile.
+"""
+
+from collections.abc import Mapping
+from typing import Final
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from shared.ingest.source import Source
+from shared.quality.expectations import FAILURE_TYPE
 
+RECORD_RULES: Final[Mapping[str, str]] = {
+    "fields": "must have as many fields as the header",
+    "quote": "must close its quotes; set multiline when a record spans lines",
+    "json": "must be a JSON object",
+    "undeclared": "must have declared columns only",
+    "encoding": "must be in the encoding of the source",
+}
 _SHOWN = 80
-_LIMITS = {"tinyint", "smallint", "int", "bigint", "integer", "long", "short", "byte"}
+_WHOLE = {"tinyint", "smallint", "int", "bigint"}
 
 
-def failure(rule: str, column: str, value: Column, message: str) -> Column:
+def failure(rule: Column, column: Column, value: Column, message: Column) -> Column:
     """Return one failure; ``column`` is '' when it is about the whole record."""
-    facts = {"rule": F.lit(rule), "column": F.lit(column), "value": value, "message": F.lit(message)}
+    facts = {"rule": rule, "column": column, "value": F.substring(value, 1, _SHOWN), "message": message}
     return F.struct(*(fact.alias(name) for name, fact in facts.items()), F.lit("error").alias("severity"))
 
 
-def cut(text: Column | str) -> Column:
-    """Return the first characters of a text, for a message."""
-    return F.substring(text, 1, _SHOWN)
+def record_failure(rule: Column, value: Column) -> Column:
+    """Return the failures, one, of a record that breaks ``rule``, a key of `RECORD_RULES`; null when ``rule`` is."""
+    messages = F.create_map(*(F.lit(text) for pair in RECORD_RULES.items() for text in pair))
+    one = F.array(failure(rule, F.lit(""), value, F.get(messages, rule)))
+    return F.when(rule.isNotNull(), one).cast(FAILURE_TYPE)
+
+
+def type_failures(fields: Mapping[str, tuple[Column, Column, str]]) -> Column:
+    """Return the failures of the fields that have a text but no value; an empty array when there is none.
+
+    Args:
+        fields: name → (text of the field, its value, its type).
+    """
+    if not fields:
+        return F.array().cast(FAILURE_TYPE)
+    names, kinds = (F.array(*map(F.lit, texts)) for texts in (list(fields), [kind for _, _, kind in fields.values()]))
+    texts = F.array(*(F.nullif(F.trim(text), F.lit("")) for text, _, _ in fields.values()))
+    empty = F.array(*(value.isNull() for _, value, _ in fields.values()))
+    wrong = F.filter(
+        F.sequence(F.lit(0), F.lit(len(fields) - 1)), lambda at: F.get(empty, at) & F.get(texts, at).isNotNull()
+    )
+
+    def described(at: Column) -> Column:
+        return failure(F.lit("type"), F.get(names, at), F.get(texts, at), F.concat(F.lit("must be "), F.get(kinds, at)))
+
+    return F.transform(wrong, described).cast(FAILURE_TYPE)
 
 
 def none_when_empty(failures: Column) -> Column:
-    """Return null instead of an empty array: a record that parsed has nothing to build or to store."""
+    """Return null instead of an empty array: a record that parsed has nothing to store."""
     return F.when(F.size(failures) > 0, failures)
 
 
+def parsed_type(kind: str, source: Source) -> str:
+    """Return the type Spark's own parser is to give: text where `typed` does it, quicker or stricter."""
+    is_iso = (kind == "date" and not source.date_format) or (kind == "timestamp" and not source.timestamp_format)
+    return "string" if is_iso else kind
+
+
 def typed(text: Column, kind: str, source: Source) -> Column:
-    """Return the value a text stands for, null when it stands for none; blanks around it do not count."""
-    trimmed = F.nullif(F.trim(text), F.lit(source.null_value))
-    filled = F.nullif(trimmed, F.lit(""))
+    """Return the value a text stands for; null when it is blank, the source's null value or no ``kind``.
+
+    Dates and timestamps without a format are ISO 8601 from the year on: Spark alone would take ``12:30`` for a time of
+    today and ``2024`` for the first of January.
+    """
+    trimmed = F.trim(text)
+    filled = F.when((trimmed != "") & (trimmed != source.null_value), trimmed)
+    has_year = F.substring(filled, 5, 1) == "-"
     match kind:
         case "string":
             return filled
-        case "date":
+        case "date" if source.date_format:
             return F.try_to_date(filled, source.date_format)
-        case "timestamp":
+        case "date":
+            return F.when(has_year & (F.length(filled) == 10), filled.try_cast("date"))
+        case "timestamp" if source.timestamp_format:
             return F.try_to_timestamp(filled, F.lit(source.timestamp_format))
+        case "timestamp":
+            return F.when(has_year & (F.length(filled) >= 10), filled.try_cast("timestamp"))
         case _:
             return filled.try_cast(kind)
-
-
-def type_failure(name: str, text: Column, kind: str, source: Source) -> Column:
-    """Return the failure of a text that is no ``kind``; null when it is one, or blank."""
-    filled = typed(text, "string", source)
-    wrong = failure("type", name, cut(filled), f"must be {kind}")
-    return F.when(filled.isNotNull() & typed(text, kind, source).isNull(), wrong)
 
 
 def converted(value: Column, found: str, kind: str, source: Source) -> Column:
@@ -52,4 +98,4 @@ def converted(value: Column, found: str, kind: str, source: Source) -> Column:
     if found == "string":
         return typed(value, kind, source)
     result = value.try_cast(kind)
-    return F.when(result == value, result) if kind in _LIMITS and found not in _LIMITS else result
+    return F.when(result == value, result) if kind in _WHOLE and found not in _WHOLE else result

@@ -8,10 +8,19 @@ from pyspark.sql import functions as F
 
 from shared.core.columns import FAILURES, RAW, SOURCE_FILE, Table
 from shared.core.errors import DataError
-from shared.ingest.failures import cut, failure, none_when_empty
+from shared.ingest.failures import (
+    RECORD_RULES,
+    failure,
+    none_when_empty,
+    parsed_type,
+    record_failure,
+    type_failures,
+    typed,
+)
 from shared.ingest.names import check_names, source_names
 from shared.ingest.source import Source
 from shared.ingest.text_lines import LINE, is_undecodable, text_lines
+from shared.quality.expectations import FAILURE_TYPE
 
 _SAMPLED_LINES = 1000
 _PARSED = "_parsed"
@@ -29,30 +38,27 @@ def read_json(spark: SparkSession, source: Source, table: Table, files: list[str
     """
     lines = text_lines(spark, source, files).where(F.length(F.trim(LINE)) > 0)
     names = source_names(_keys(lines, source, table), source.columns)
-    kept = [name for name in table.names if name in names]
-    ddl = ", ".join(f"`{names[name]}` {table.column(name).type}" for name in kept)
-    options = {
-        "dateFormat": source.date_format,
-        "timestampFormat": source.timestamp_format,
-        "mode": "PERMISSIVE",
-        "columnNameOfCorruptRecord": _CORRUPT,
-    }
+    kinds = {name: table.column(name).type for name in table.names}
+    ddl = ", ".join(f"`{key}` {parsed_type(kinds[name], source)}" for name, key in names.items())
+    formats = {"dateFormat": source.date_format, "timestampFormat": source.timestamp_format}
+    options = {key: pattern for key, pattern in formats.items() if pattern} | {"columnNameOfCorruptRecord": _CORRUPT}
     parsed = F.from_json(LINE, f"{ddl}, {_CORRUPT} string", options).alias(_PARSED)
     records = lines.select(SOURCE_FILE, LINE, parsed)
-    values = {name: F.col(_PARSED)[names[name]].alias(name) for name in kept}
-    values |= {c.name: F.lit(None).cast(c.type).alias(c.name) for c in table.columns if c.name not in values}
-    wrong = [_type_failure(names[name], name, table.column(name).type) for name in kept]
-    reasons = F.array_compact(F.array(*wrong))
-    broken = F.array(failure("json", "", cut(LINE), "must be a JSON object"))
-    strange = _undeclared(source, table)
-    failures = (
-        F.when(is_undecodable(source), F.array(failure("encoding", "", cut(LINE), f"must be {source.encoding}")))
-        .when(F.col(_PARSED)[_CORRUPT].isNotNull(), F.when(F.size(reasons) > 0, reasons).otherwise(broken))
-        .otherwise(none_when_empty(strange))
+    values = {
+        name: typed(F.col(_PARSED)[key], kinds[name], source)
+        if parsed_type(kinds[name], source) != kinds[name]
+        else F.col(_PARSED)[key]
+        for name, key in names.items()
+    }
+    texts = {name: F.get_json_object(LINE, f"$['{key}']") for name, key in names.items()}
+    wrong = type_failures({name: (texts[name], values[name], kinds[name]) for name in names})
+    is_object = F.json_object_keys(LINE).isNotNull()
+    fault = F.when(is_undecodable(source), F.lit("encoding")).when(~is_object, F.lit("json"))
+    failures = F.coalesce(
+        record_failure(fault, F.col(LINE)), none_when_empty(wrong), none_when_empty(_undeclared(source, table))
     )
-    return records.select(
-        *(values[n] for n in table.names), SOURCE_FILE, F.col(LINE).alias(RAW), failures.alias(FAILURES)
-    )
+    chosen = [values.get(name, F.lit(None).cast(kinds[name])).alias(name) for name in table.names]
+    return records.select(*chosen, SOURCE_FILE, F.col(LINE).alias(RAW), failures.alias(FAILURES))
 
 
 def _keys(lines: DataFrame, source: Source, table: Table) -> list[str]:
@@ -77,10 +83,5 @@ def _keys(lines: DataFrame, source: Source, table: Table) -> list[str]:
 def _undeclared(source: Source, table: Table) -> Column:
     known = {*table.names, *source.columns, *source.ignore}
     strange = F.array_except(F.json_object_keys(LINE), F.array(*map(F.lit, sorted(known))))
-    return F.transform(strange, lambda key: failure("undeclared", "", key, "must be a declared column"))
-
-
-def _type_failure(key: str, name: str, kind: str) -> Column:
-    text = F.get_json_object(LINE, f"$['{key}']")
-    wrong = failure("type", name, cut(text), f"must be {kind}")
-    return F.when(text.isNotNull() & F.col(_PARSED)[key].isNull(), wrong)
+    message = F.lit(RECORD_RULES["undeclared"])
+    return F.transform(strange, lambda key: failure(F.lit("undeclared"), F.lit(""), key, message)).cast(FAILURE_TYPE)

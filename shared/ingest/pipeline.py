@@ -18,6 +18,7 @@ from shared.delta.read import read
 from shared.delta.tables import Warehouse, create
 from shared.delta.write import overwrite
 from shared.ingest import readers
+from shared.ingest.failures import RECORD_RULES
 from shared.ingest.names import wrong_encoding
 from shared.ingest.problems import explained
 from shared.ingest.quarantine import is_fine, rejected
@@ -25,14 +26,6 @@ from shared.ingest.source import Source
 from shared.quality import suite
 from shared.quality.expectations import Expectation, TableExpectation, not_null, satisfies, unique
 from shared.quality.suite import RuleResult
-
-_RECORD_RULES: Mapping[str, str] = {
-    "fields": "must have as many fields as the header",
-    "quote": "must close its quotes; set multiline when a record spans lines",
-    "json": "must be a JSON object",
-    "undeclared": "must have declared columns only",
-    "encoding": "must be in the encoding of the source",
-}
 
 
 @dataclass(frozen=True)
@@ -133,7 +126,7 @@ def check(judged: DataFrame, rules: Sequence[Expectation], table: Table, source:
         if rule == "encoding":
             raise wrong_encoding(source.label, source, next(iter(examples), ""))
         if (rule, column) not in known:
-            message = _RECORD_RULES.get(rule) or f"must be {table.column(column).type}"
+            message = RECORD_RULES.get(rule) or f"must be {table.column(column).type}"
             results.append(RuleResult(rule, column, "error", message, rows, count, tuple(examples)))
     return results
 

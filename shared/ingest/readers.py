@@ -13,7 +13,7 @@ from shared.core.columns import FAILURES, RAW, SOURCE_FILE, Table
 from shared.core.errors import ConfigError
 from shared.ingest import jdbc
 from shared.ingest.csv_files import read_csv
-from shared.ingest.failures import converted, cut, failure, none_when_empty, type_failure, typed
+from shared.ingest.failures import converted, none_when_empty, record_failure, type_failures, typed
 from shared.ingest.json_lines import read_json
 from shared.ingest.names import check_mapping, check_names, header_names
 from shared.ingest.problems import explained
@@ -78,21 +78,18 @@ def conformed(rows: DataFrame, source: Source, table: Table, origin: str) -> Dat
     renamed = rows.withColumnsRenamed(dict(source.columns))
     check_names([name for name in renamed.columns if name != SOURCE_FILE], source, table, origin)
     found = dict(renamed.dtypes)
-    values: dict[str, Column] = {}
-    wrong: list[Column] = []
+    values = {column.name: F.col(column.name) for column in table.columns}
+    fields: dict[str, tuple[Column, Column, str]] = {}
     for column in table.columns:
-        value = F.col(column.name)
-        values[column.name] = value.alias(column.name)
-        if found[column.name] != column.type:
-            fitted = converted(value, found[column.name], column.type, source)
-            values[column.name] = fitted.alias(column.name)
-            filled = typed(value, "string", source) if found[column.name] == "string" else value.cast("string")
-            reason = failure("type", column.name, cut(filled), f"must be {column.type}")
-            wrong.append(F.when(filled.isNotNull() & fitted.isNull(), reason))
-    failures = none_when_empty(F.array_compact(F.array(*wrong))) if wrong else F.lit(None)
+        value, kind = F.col(column.name), found[column.name]
+        if kind != column.type:
+            values[column.name] = converted(value, kind, column.type, source)
+            text = typed(value, "string", source) if kind == "string" else value.cast("string")
+            fields[column.name] = text, values[column.name], column.type
+    failures = none_when_empty(type_failures(fields)) if fields else F.lit(None).cast(FAILURE_TYPE)
     raw = F.to_json(F.struct(*table.names))
-    failures = failures.cast(FAILURE_TYPE)
-    return renamed.select(*values.values(), SOURCE_FILE, raw.alias(RAW), failures.alias(FAILURES))
+    chosen = [value.alias(name) for name, value in values.items()]
+    return renamed.select(*chosen, SOURCE_FILE, raw.alias(RAW), failures.alias(FAILURES))
 
 
 def _words(spark: SparkSession, source: Source, table: Table, files: Mapping[str, str]) -> DataFrame:
@@ -110,12 +107,9 @@ def _words(spark: SparkSession, source: Source, table: Table, files: Mapping[str
     rows = lines.select(LINE, SOURCE_FILE, words)
     texts = {name: F.get("_words", F.lit(place)) for place, name in enumerate(names) if name}
     kinds = {name: table.column(name).type for name in texts}
-    wrong = [type_failure(name, text, kinds[name], source) for name, text in texts.items() if kinds[name] != "string"]
-    fields = F.array(failure("fields", "", cut(LINE), f"must have {len(names)} fields"))
-    failures = (
-        F.when(is_undecodable(source), F.array(failure("encoding", "", cut(LINE), f"must be {source.encoding}")))
-        .when(F.size("_words") != len(names), fields)
-        .otherwise(none_when_empty(F.array_compact(F.array(*wrong))) if wrong else F.lit(None))
-    )
-    values = [typed(texts[name], kinds[name], source).alias(name) for name in table.names]
-    return rows.select(*values, SOURCE_FILE, F.col(LINE).alias(RAW), failures.cast(FAILURE_TYPE).alias(FAILURES))
+    values = {name: typed(texts[name], kinds[name], source) for name in table.names}
+    fault = F.when(is_undecodable(source), F.lit("encoding")).when(F.size("_words") != len(names), F.lit("fields"))
+    wrong = type_failures({name: (texts[name], values[name], kinds[name]) for name in table.names})
+    failures = F.coalesce(record_failure(fault, F.col(LINE)), none_when_empty(wrong))
+    chosen = [value.alias(name) for name, value in values.items()]
+    return rows.select(*chosen, SOURCE_FILE, F.col(LINE).alias(RAW), failures.alias(FAILURES))

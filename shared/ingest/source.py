@@ -42,7 +42,7 @@ class Source(Settings):
         multiline: quoted CSV fields may hold line ends; such files cannot be split among tasks.
         null_value: text that stands for no value, besides an empty field.
         encoding: of text files: UTF-8, ISO-8859-1 or windows-1252; UTF-16 for CSV with ``multiline``.
-        date_format, timestamp_format: Spark patterns of text files.
+        date_format, timestamp_format: Spark patterns of text files; ISO 8601 when empty, which is quicker.
         database: for ``jdbc``.
     """
 
@@ -56,8 +56,8 @@ class Source(Settings):
     multiline: bool = False
     null_value: str = ""
     encoding: str = "UTF-8"
-    date_format: str = "yyyy-MM-dd"
-    timestamp_format: str = "yyyy-MM-dd[[' ']['T']HH:mm:ss[.SSSSSS][XXX]]"
+    date_format: str = ""
+    timestamp_format: str = ""
     database: "Database | None" = None
 
     @property

@@ -115,7 +115,7 @@ def test_constraints_of_the_declaration_are_the_last_fence(
 ) -> None:
     create(spark, table, ACCOUNTS)
 
-    with pytest.raises(DataError, match="CONSTRAINT_VIOLATED"):
+    with pytest.raises(DataError, match="CONSTRAINT_BROKEN"):
         overwrite(accounts(spark, broken), table)
 
     assert read(spark, table).count() == 0
@@ -125,7 +125,7 @@ def test_overwriting_keeps_the_constraints(spark: SparkSession, table: TableRef)
     create(spark, table, ACCOUNTS)
     overwrite(accounts(spark, (1, 1.0, "a")), table)
 
-    with pytest.raises(DataError, match="CONSTRAINT_VIOLATED"):
+    with pytest.raises(DataError, match="CONSTRAINT_BROKEN"):
         overwrite(accounts(spark, (1, -1.0, "a")), table)
 
     assert read(spark, table).count() == 1

