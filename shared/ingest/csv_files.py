@@ -17,6 +17,8 @@ from shared.ingest.source import Source
 from shared.ingest.text_lines import LINE, first_lines, is_undecodable, text_lines
 
 _CORRUPT = "_corrupt"
+_FAULT = "_fault"
+_TEXTS = "_texts"
 
 
 def read_csv(spark: SparkSession, source: Source, table: Table, files: Mapping[str, str]) -> DataFrame:
@@ -88,12 +90,13 @@ def _records(
 ) -> DataFrame:
     """Parse ``files``, whose fields are ``names`` in order ('' for one that is not kept)."""
     fields = [name or f"_ignored_{place}" for place, name in enumerate(names)]
-    kinds = {field: table.column(field).type if field in table.names else "string" for field in fields}
-    ddl = ", ".join(f"`{field}` {parsed_type(kind, source)}" for field, kind in kinds.items()) + f", {_CORRUPT} string"
+    kinds = {column.name: column.type for column in table.columns}
+    own = {name: f"_text_{name}" for name, kind in kinds.items() if parsed_type(kind, source) != kind}
+    ddl = _ddl([(own.get(field, field), parsed_type(kinds.get(field, "string"), source)) for field in fields])
     if source.multiline:
         reader = spark.read.schema(ddl).options(**_options(source), encoding=source.encoding, multiLine="true")
         rows = reader.option("header", source.has_header).csv(files)
-        text = F.coalesce(_CORRUPT, F.to_csv(F.struct(*fields), {"sep": source.delimiter}))
+        text = F.coalesce(_CORRUPT, F.to_csv(F.struct(*rows.drop(_CORRUPT).columns), {"sep": source.delimiter}))
         rows = rows.withColumns({SOURCE_FILE: F.col("_metadata.file_path"), LINE: text})
     else:
         lines = text_lines(spark, source, files).where(F.length(F.trim(LINE)) > 0)
@@ -101,29 +104,35 @@ def _records(
             lines = lines.where(~F.col(LINE).isin(list(headers)))
         parsed = lines.select(LINE, SOURCE_FILE, F.from_csv(LINE, ddl, _options(source)).alias("_parsed"))
         rows = parsed.select(LINE, SOURCE_FILE, "_parsed.*")
-    own = [name for name in table.names if parsed_type(kinds[name], source) != kinds[name]]
-    values = {name: typed(F.col(name), kinds[name], source) if name in own else F.col(name) for name in table.names}
-    failures = _failures(source, kinds, values, own)
-    chosen = [value.alias(name) for name, value in values.items()]
-    return rows.select(*chosen, SOURCE_FILE, F.col(LINE).alias(RAW), failures.alias(FAILURES))
+    rows = rows.withColumns({name: typed(F.col(text), kinds[name], source) for name, text in own.items()})
+    rows = rows.withColumn(_FAULT, _fault(source, own))
+    # Only a record with a fault is split once more, as text, to find the fields that are to blame.
+    texts = F.from_csv(LINE, _ddl([(field, "string") for field in fields]), _options(source))
+    rows = rows.withColumn(_TEXTS, F.when(F.col(_FAULT).isNotNull(), texts))
+    return rows.select(*table.names, SOURCE_FILE, F.col(LINE).alias(RAW), _failures(kinds).alias(FAILURES))
 
 
-def _failures(source: Source, kinds: Mapping[str, str], values: Mapping[str, Column], own: Sequence[str]) -> Column:
-    """Return null for a record that parsed; only one that did not is split again, as text, to find the fields."""
+def _ddl(fields: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"`{name}` {kind}" for name, kind in [*fields, (_CORRUPT, "string")])
+
+
+def _fault(source: Source, own: Mapping[str, str]) -> Column:
+    """Return what is wrong with a record at first sight, null when nothing is."""
     is_wrong = F.col(_CORRUPT).isNotNull()
-    for name in own:
-        is_wrong = is_wrong | (F.col(name).isNotNull() & values[name].isNull())
-    ddl = ", ".join(f"`{field}` string" for field in kinds) + f", {_CORRUPT} string"
-    texts = F.from_csv(LINE, ddl, _options(source))
-    wrong = type_failures({name: (texts[name], value, kinds[name]) for name, value in values.items()})
-    fault = F.when(is_wrong & texts[_CORRUPT].isNotNull(), F.lit("fields"))
-    if not source.multiline:
-        fault = (
-            F.when(is_undecodable(source), F.lit("encoding"))
-            .when(_has_open_quote(source), F.lit("quote"))
-            .otherwise(fault)
-        )
-    return F.coalesce(record_failure(fault, F.col(LINE)), F.when(is_wrong, none_when_empty(wrong)))
+    for name, text in own.items():
+        is_wrong = is_wrong | (F.col(name).isNull() & F.col(text).isNotNull())
+    fault = F.when(is_wrong, F.lit("fields"))
+    if source.multiline:
+        return fault
+    mangled = F.when(is_undecodable(source), F.lit("encoding")).when(_has_open_quote(source), F.lit("quote"))
+    return mangled.otherwise(fault)
+
+
+def _failures(kinds: Mapping[str, str]) -> Column:
+    fault, texts = F.col(_FAULT), F.col(_TEXTS)
+    record = F.when((fault != "fields") | texts[_CORRUPT].isNotNull(), fault)
+    wrong = none_when_empty(type_failures({name: texts[name] for name in kinds}, kinds))
+    return F.coalesce(record_failure(record, F.col(LINE)), F.when(fault.isNotNull(), wrong))
 
 
 def _has_open_quote(source: Source) -> Column:

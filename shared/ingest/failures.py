@@ -33,27 +33,28 @@ def failure(rule: Column, column: Column, value: Column, message: Column) -> Col
 def record_failure(rule: Column, value: Column) -> Column:
     """Return the failures, one, of a record that breaks ``rule``, a key of `RECORD_RULES`; null when ``rule`` is."""
     messages = F.create_map(*(F.lit(text) for pair in RECORD_RULES.items() for text in pair))
-    one = F.array(failure(rule, F.lit(""), value, F.get(messages, rule)))
+    one = F.array(failure(rule, F.lit(""), value, F.element_at(messages, rule)))
     return F.when(rule.isNotNull(), one).cast(FAILURE_TYPE)
 
 
-def type_failures(fields: Mapping[str, tuple[Column, Column, str]]) -> Column:
-    """Return the failures of the fields that have a text but no value; an empty array when there is none.
+def type_failures(texts: Mapping[str, Column], kinds: Mapping[str, str]) -> Column:
+    """Return the failures of the columns that are null though their text is not; an empty array when there is none.
 
     Args:
-        fields: name → (text of the field, its value, its type).
+        texts: column → its text, before it was converted.
+        kinds: column → its type.
     """
-    if not fields:
+    if not texts:
         return F.array().cast(FAILURE_TYPE)
-    names, kinds = (F.array(*map(F.lit, texts)) for texts in (list(fields), [kind for _, _, kind in fields.values()]))
-    texts = F.array(*(F.nullif(F.trim(text), F.lit("")) for text, _, _ in fields.values()))
-    empty = F.array(*(value.isNull() for _, value, _ in fields.values()))
-    wrong = F.filter(
-        F.sequence(F.lit(0), F.lit(len(fields) - 1)), lambda at: F.get(empty, at) & F.get(texts, at).isNotNull()
-    )
+    names = F.array(*map(F.lit, texts))
+    messages = F.array(*(F.lit(f"must be {kinds[name]}") for name in texts))
+    filled = F.array(*(F.nullif(F.trim(text), F.lit("")) for text in texts.values()))
+    empty = F.array(*(F.col(name).isNull() for name in texts))
+    places = F.sequence(F.lit(0), F.lit(len(texts) - 1))
+    wrong = F.filter(places, lambda at: F.get(empty, at) & F.get(filled, at).isNotNull())
 
     def described(at: Column) -> Column:
-        return failure(F.lit("type"), F.get(names, at), F.get(texts, at), F.concat(F.lit("must be "), F.get(kinds, at)))
+        return failure(F.lit("type"), F.get(names, at), F.get(filled, at), F.get(messages, at))
 
     return F.transform(wrong, described).cast(FAILURE_TYPE)
 
@@ -75,8 +76,9 @@ def typed(text: Column, kind: str, source: Source) -> Column:
     Dates and timestamps without a format are ISO 8601 from the year on: Spark alone would take ``12:30`` for a time of
     today and ``2024`` for the first of January.
     """
-    trimmed = F.trim(text)
-    filled = F.when((trimmed != "") & (trimmed != source.null_value), trimmed)
+    filled = F.nullif(F.trim(text), F.lit(""))
+    if source.null_value:
+        filled = F.nullif(filled, F.lit(source.null_value))
     has_year = F.substring(filled, 5, 1) == "-"
     match kind:
         case "string":

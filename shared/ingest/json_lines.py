@@ -43,22 +43,20 @@ def read_json(spark: SparkSession, source: Source, table: Table, files: list[str
     formats = {"dateFormat": source.date_format, "timestampFormat": source.timestamp_format}
     options = {key: pattern for key, pattern in formats.items() if pattern} | {"columnNameOfCorruptRecord": _CORRUPT}
     parsed = F.from_json(LINE, f"{ddl}, {_CORRUPT} string", options).alias(_PARSED)
-    records = lines.select(SOURCE_FILE, LINE, parsed)
     values = {
         name: typed(F.col(_PARSED)[key], kinds[name], source)
         if parsed_type(kinds[name], source) != kinds[name]
         else F.col(_PARSED)[key]
         for name, key in names.items()
     }
-    texts = {name: F.get_json_object(LINE, f"$['{key}']") for name, key in names.items()}
-    wrong = type_failures({name: (texts[name], values[name], kinds[name]) for name in names})
+    chosen = [values.get(name, F.lit(None).cast(kinds[name])).alias(name) for name in table.names]
+    records = lines.select(SOURCE_FILE, LINE, parsed).select(*chosen, SOURCE_FILE, LINE)
     is_object = F.json_object_keys(LINE).isNotNull()
     fault = F.when(is_undecodable(source), F.lit("encoding")).when(~is_object, F.lit("json"))
-    failures = F.coalesce(
-        record_failure(fault, F.col(LINE)), none_when_empty(wrong), none_when_empty(_undeclared(source, table))
-    )
-    chosen = [values.get(name, F.lit(None).cast(kinds[name])).alias(name) for name in table.names]
-    return records.select(*chosen, SOURCE_FILE, F.col(LINE).alias(RAW), failures.alias(FAILURES))
+    wrong = type_failures({name: F.get_json_object(LINE, f"$['{key}']") for name, key in names.items()}, kinds)
+    strange = _undeclared(source, table)
+    failures = F.coalesce(record_failure(fault, F.col(LINE)), none_when_empty(wrong), none_when_empty(strange))
+    return records.select(*table.names, SOURCE_FILE, F.col(LINE).alias(RAW), failures.alias(FAILURES))
 
 
 def _keys(lines: DataFrame, source: Source, table: Table) -> list[str]:

@@ -6,7 +6,7 @@ the record parsed. The names a source has are checked against the declaration be
 
 from collections.abc import Mapping, Sequence
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shared.core.columns import FAILURES, RAW, SOURCE_FILE, Table
@@ -19,7 +19,6 @@ from shared.ingest.names import check_mapping, check_names, header_names
 from shared.ingest.problems import explained
 from shared.ingest.source import Source
 from shared.ingest.text_lines import LINE, first_lines, is_undecodable, listed, text_lines
-from shared.quality.expectations import FAILURE_TYPE
 
 
 def read(spark: SparkSession, source: Source, table: Table, files: Sequence[str] | None = None) -> DataFrame:
@@ -78,18 +77,14 @@ def conformed(rows: DataFrame, source: Source, table: Table, origin: str) -> Dat
     renamed = rows.withColumnsRenamed(dict(source.columns))
     check_names([name for name in renamed.columns if name != SOURCE_FILE], source, table, origin)
     found = dict(renamed.dtypes)
-    values = {column.name: F.col(column.name) for column in table.columns}
-    fields: dict[str, tuple[Column, Column, str]] = {}
-    for column in table.columns:
-        value, kind = F.col(column.name), found[column.name]
-        if kind != column.type:
-            values[column.name] = converted(value, kind, column.type, source)
-            text = typed(value, "string", source) if kind == "string" else value.cast("string")
-            fields[column.name] = text, values[column.name], column.type
-    failures = none_when_empty(type_failures(fields)) if fields else F.lit(None).cast(FAILURE_TYPE)
+    changed = {column.name: column.type for column in table.columns if found[column.name] != column.type}
+    was = {name: f"_was_{name}" for name in changed}
     raw = F.to_json(F.struct(*table.names))
-    chosen = [value.alias(name) for name, value in values.items()]
-    return renamed.select(*chosen, SOURCE_FILE, raw.alias(RAW), failures.alias(FAILURES))
+    kept = renamed.withColumns({RAW: raw} | {old: F.col(name) for name, old in was.items()})
+    values = {name: converted(F.col(was[name]), found[name], kind, source) for name, kind in changed.items()}
+    texts = {name: typed(F.col(old).cast("string"), "string", source) for name, old in was.items()}
+    failures = none_when_empty(type_failures(texts, changed))
+    return kept.withColumns(values).select(*table.names, SOURCE_FILE, RAW, failures.alias(FAILURES))
 
 
 def _words(spark: SparkSession, source: Source, table: Table, files: Mapping[str, str]) -> DataFrame:
@@ -107,9 +102,8 @@ def _words(spark: SparkSession, source: Source, table: Table, files: Mapping[str
     rows = lines.select(LINE, SOURCE_FILE, words)
     texts = {name: F.get("_words", F.lit(place)) for place, name in enumerate(names) if name}
     kinds = {name: table.column(name).type for name in texts}
-    values = {name: typed(texts[name], kinds[name], source) for name in table.names}
+    values = [typed(text, kinds[name], source).alias(name) for name, text in texts.items()]
+    typed_rows = rows.select(*values, SOURCE_FILE, LINE, "_words")
     fault = F.when(is_undecodable(source), F.lit("encoding")).when(F.size("_words") != len(names), F.lit("fields"))
-    wrong = type_failures({name: (texts[name], values[name], kinds[name]) for name in table.names})
-    failures = F.coalesce(record_failure(fault, F.col(LINE)), none_when_empty(wrong))
-    chosen = [value.alias(name) for name, value in values.items()]
-    return rows.select(*chosen, SOURCE_FILE, F.col(LINE).alias(RAW), failures.alias(FAILURES))
+    failures = F.coalesce(record_failure(fault, F.col(LINE)), none_when_empty(type_failures(texts, kinds)))
+    return typed_rows.select(*table.names, SOURCE_FILE, F.col(LINE).alias(RAW), failures.alias(FAILURES))

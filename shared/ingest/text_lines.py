@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shared.core.columns import SOURCE_FILE
-from shared.core.errors import ConfigError, DataError
+from shared.core.errors import DataError
 from shared.ingest.source import Source
 
 LINE: Final = "_line"
@@ -44,16 +44,12 @@ def listed(spark: SparkSession, paths: list[str]) -> dict[str, str]:
     """Return the files at ``paths``: path, escaped for Spark's readers → address as `_source_file` has it.
 
     Raises:
-        ConfigError: there is none.
-        DataError: one of them is empty.
+        DataError: there is none, or all of them are empty.
     """
     found = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(paths)
-    files = found.select("path", "length", F.col("_metadata.file_path").alias("uri")).orderBy("path").collect()
-    if not files:
-        raise ConfigError("SOURCE_MISSING", f"No file in {', '.join(paths)}.", "At least one.", "Check --source.")
-    for file in files:
-        if not file["length"]:
-            raise DataError("EMPTY_FILE", f"{file['path']} is empty.", "A header and rows.", "Check the export.")
+    files = found.select("path", F.col("_metadata.file_path").alias("uri")).orderBy("path").collect()
+    if not files:  # Spark lists no file without content
+        raise DataError("EMPTY_FILE", f"{', '.join(paths)} is empty.", "A header and rows.", "Check the export.")
     return {escaped(file["path"]): file["uri"] for file in files}
 
 

@@ -1,167 +1,324 @@
 """Plots as SVG text, from plain points; the same points give the same text.
 
-Figures are made without pyplot, so no state is shared between reports or threads.
+Text in a plot stays text, so the plots read as well as the page and can be searched. Settings of matplotlib are changed
+under a lock and put back: reports may be drawn in threads, beside other plots.
 """
 
+import hashlib
 import io
 import re
-from collections.abc import Sequence
+import threading
+import warnings
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-# Blue and orange of Okabe & Ito's palette, which people with any colour vision tell apart.
-BLUE, ORANGE, GREY, GREEN = "#0072b2", "#d55e00", "#8a94a0", "#009e73"
+from shared.report.numbers import money, number, percent, wilson
+
+# Blue, vermilion and green of Okabe & Ito's palette, which people with any colour vision tell apart.
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
+INK, SOFT, GREY, PALE = "#1c2733", "#56636f", "#8a94a0", "#cfe4f3"
 _STYLE: Any = {
-    "svg.hashsalt": "accelerators",
     "svg.fonttype": "none",
-    "font.family": "sans-serif",
+    "font.family": "DejaVu Sans",
     "font.size": 10,
+    "text.color": INK,
+    "text.parse_math": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.spines.left": False,
     "axes.edgecolor": "#c3cad2",
-    "axes.labelcolor": "#3b4754",
-    "xtick.color": "#5b6773",
-    "ytick.color": "#5b6773",
+    "axes.labelcolor": SOFT,
+    "axes.axisbelow": True,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
     "axes.grid": True,
-    "grid.color": "#edf0f3",
+    "grid.color": "#e9edf1",
     "legend.frameon": False,
+    "lines.solid_capstyle": "round",
 }
+_LOCK = threading.Lock()
+_LONGEST_NAME = 34
 
 Points = Sequence[tuple[float, float]]
 
 
 def roc(points: Points, auc: float) -> str:
-    """Draw (false positive rate, true positive rate)."""
-    return _lines(
-        points, "false positive rate", "true positive rate", f"model, AUC {auc:.3f}", [(0, 0), (1, 1)], "chance"
-    )
+    """Draw (false positive rate, true positive rate) over the diagonal of chance."""
+    with _drawing():
+        canvas, axes = _axes("false positive rate", "true positive rate")
+        _reference(axes, [(0, 0), (1, 1)], "chance, AUC 0.500")
+        _curve(axes, points, f"model, AUC {auc:.3f}", fill=True)
+        _shares(axes)
+        axes.legend(loc="lower right")
+        return _svg(canvas)
 
 
 def precision_recall(points: Points, rate: float) -> str:
-    """Draw (recall, precision) over the positive rate."""
-    return _lines(points, "recall", "precision", "model", [(0, rate), (1, rate)], f"everybody, {rate:.1%}")
+    """Draw (recall, precision) over the positive rate, the precision of selecting everybody."""
+    with _drawing():
+        canvas, axes = _axes("recall", "precision")
+        _reference(axes, [(0, rate), (1, rate)], f"everybody, {percent(rate)}")
+        _curve(axes, points, "model", fill=True)
+        _shares(axes)
+        axes.legend(loc="upper right" if points and points[-1][1] < 0.6 else "lower left")
+        return _svg(canvas)
 
 
-def gains(points: Points, rate: float) -> str:
-    """Draw (share contacted, share of positives found), with the best possible order."""
-    return _lines(
-        points,
-        "share of customers, riskiest first",
-        "share of churners found",
-        "model",
-        [(0, 0), (1, 1)],
-        "by chance",
-        best=[(0, 0), (rate, 1), (1, 1)],
-    )
+def gains(
+    points: Points, rate: float, *, rows: str = "customers", positives: str = "positives", mark: float | None = 0.2
+) -> str:
+    """Draw (share selected, share of positives found), between chance and the best possible order.
+
+    Args:
+        points: the curve, by ascending share, from (0, 0) to (1, 1).
+        rate: positive rate; says where the best possible order has found all.
+        rows, positives: what the axes call them.
+        mark: share selected at which the curve is read off in words; None for no mark.
+    """
+    with _drawing():
+        canvas, axes = _axes(f"share of {rows}, highest score first", f"share of {positives} found")
+        axes.plot([0, rate, 1], [0, 1, 1], color=GREEN, linewidth=1.2, linestyle=":", label="perfect order")
+        _reference(axes, [(0, 0), (1, 1)], "by chance")
+        _curve(axes, points, "model", fill=True)
+        _shares(axes)
+        if mark is not None and points:
+            _mark(axes, mark, _at(points, mark), f"first {mark:.0%} hold {_at(points, mark):.0%}", (12, -14))
+        axes.legend(loc="lower right")
+        return _svg(canvas)
 
 
-def lift(points: Points) -> str:
-    """Draw (share contacted, lift)."""
-    with matplotlib.rc_context(_STYLE):
-        canvas, axes = _axes("share of customers contacted", "lift")
-        axes.axhline(1, color=GREY, linestyle="--", linewidth=1, label="by chance")
-        axes.plot([x for x, _ in points], [y for _, y in points], color=BLUE, linewidth=2, label="model")
-        axes.set(xlim=(0, 1), ylim=(0, None))
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
-        axes.legend(loc="upper right")
+def lift(points: Points, *, rows: str = "customers", mark: float | None = 0.1) -> str:
+    """Draw (share selected, lift): the positive rate among the selected over that among all.
+
+    Args:
+        points: the curve, by ascending share.
+        rows: what the axis calls them.
+        mark: share selected at which the curve is read off in words; None for no mark.
+    """
+    with _drawing():
+        canvas, axes = _axes(f"share of {rows}, highest score first", "lift")
+        _reference(axes, [(0, 1), (1, 1)], "by chance")
+        _curve(axes, points, "model")
+        axes.set(xlim=(0, 1), ylim=(0, max((y for _, y in points), default=1.0) * 1.12))
+        axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}×"))
+        if mark is not None and points:
+            _mark(axes, mark, _at(points, mark), f"{_at(points, mark):.2f}× in the first {mark:.0%}", (10, 8))
+        axes.legend(loc="lower right")
         return _svg(canvas)
 
 
 def calibration(bins: Sequence[tuple[float, float, int]]) -> str:
-    """Draw mean predicted probability against observed rate; the size of a dot is the number of rows."""
-    with matplotlib.rc_context(_STYLE):
-        canvas, axes = _axes("predicted probability", "observed rate")
-        top = max((max(p, o) for p, o, _ in bins), default=1.0) * 1.1
-        axes.plot([0, top], [0, top], color=GREY, linestyle="--", linewidth=1, label="perfect")
-        largest = max((n for _, _, n in bins), default=1)
-        axes.plot([p for p, _, _ in bins], [o for _, o, _ in bins], color=BLUE, linewidth=1.5)
-        axes.scatter(
-            [p for p, _, _ in bins],
-            [o for _, o, _ in bins],
-            s=[60 * n / largest for *_, n in bins],
-            color=BLUE,
-            label="model",
-            zorder=3,
-        )
-        axes.set(xlim=(0, top), ylim=(0, top))
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    """Draw predicted probability against observed rate with 95 % Wilson intervals; below, the rows of each bin.
+
+    Args:
+        bins: mean predicted probability, observed rate and number of rows.
+    """
+    with _drawing():
+        canvas = _canvas(3.9)
+        axes, below = canvas.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+        predicted, observed = [p for p, _, _ in bins], [o for _, o, _ in bins]
+        bounds = [wilson(o, n) for _, o, n in bins]
+        top = min(max([*predicted, *(high for _, high in bounds)], default=1.0) * 1.06, 1.0)
+        _reference(axes, [(0, 0), (top, top)], "perfect")
+        away = [[o - low for o, (low, _) in zip(observed, bounds, strict=True)]]
+        away.append([high - o for o, (_, high) in zip(observed, bounds, strict=True)])
+        axes.errorbar(predicted, observed, away, fmt="none", ecolor=BLUE, elinewidth=1.2, capsize=2.5, alpha=0.6)
+        axes.plot(predicted, observed, color=BLUE, linewidth=1.4, marker="o", markersize=5, label="model")
+        axes.set(xlim=(0, top), ylim=(0, top), ylabel="observed rate")
+        below.bar(predicted, [n for *_, n in bins], width=top / 60, color=BLUE, alpha=0.75)
+        below.set(xlabel="predicted probability", ylabel="rows")
+        below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+        below.yaxis.set_major_formatter(FuncFormatter(lambda y, _: number(round(y))))
+        for part in (axes, below):
+            part.tick_params(length=0)
+        axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
+        axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
         axes.legend(loc="upper left")
         return _svg(canvas)
 
 
-def profit(points: Points, chosen_share: float) -> str:
-    """Draw (share contacted, profit), with the share that the threshold selects."""
-    with matplotlib.rc_context(_STYLE):
-        canvas, axes = _axes("share of customers contacted", "expected profit")
-        axes.plot([x for x, _ in points], [y for _, y in points], color=BLUE, linewidth=2)
+def profit(points: Points, chosen_share: float, *, rows: str = "customers", currency: str = "") -> str:
+    """Draw (share selected, profit), with the share that the threshold selects and what it earns.
+
+    Args:
+        points: the curve, by ascending share, from (0, 0).
+        chosen_share: share of the rows at or above the threshold.
+        rows: what the axis calls them.
+        currency: sign put in front of amounts.
+    """
+    with _drawing():
+        canvas, axes = _axes(f"share of {rows}, highest score first", "expected profit")
+        x, y = [x for x, _ in points], [y for _, y in points]
+        axes.fill_between(x, y, 0, where=[v >= 0 for v in y], interpolate=True, color=BLUE, alpha=0.09, linewidth=0)
+        axes.fill_between(x, y, 0, where=[v < 0 for v in y], interpolate=True, color=ORANGE, alpha=0.12, linewidth=0)
         axes.axhline(0, color=GREY, linewidth=1)
-        axes.axvline(
-            chosen_share, color=ORANGE, linestyle="--", linewidth=1.5, label=f"threshold: contact {chosen_share:.0%}"
-        )
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
-        axes.legend(loc="lower left")
+        axes.plot(x, y, color=BLUE, linewidth=2)
+        axes.axvline(chosen_share, color=ORANGE, linestyle="--", linewidth=1.2)
+        axes.set_xlim(0, 1)
+        axes.margins(y=0.16)
+        if points:
+            earned = _at(points, chosen_share)
+            words = f"select {chosen_share:.0%}: {money(earned, currency)}"
+            _mark(axes, chosen_share, earned, words, (8, 9) if chosen_share < 0.6 else (-8, 9), ORANGE)
+        axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda amount, _: money(amount, currency)))
         return _svg(canvas)
 
 
-def importance(rows: Sequence[tuple[str, float]]) -> str:
-    """Draw horizontal bars, the largest on top."""
-    with matplotlib.rc_context(_STYLE):
-        canvas, axes = _axes("mean change of the log-odds", "", height=0.28 * len(rows) + 0.9)
-        axes.barh([name for name, _ in reversed(rows)], [value for _, value in reversed(rows)], color=BLUE)
+def score_distribution(
+    bins: Sequence[tuple[float, float, int, int]],
+    threshold: float | None = None,
+    *,
+    positives: str = "positives",
+    negatives: str = "negatives",
+) -> str:
+    """Draw how the scores of both classes spread, each as shares of its own class.
+
+    Args:
+        bins: lower bound, upper bound, positives and negatives of each bin of the score.
+        threshold: score from which a row is selected; None draws no line.
+        positives, negatives: what the legend calls the classes.
+    """
+    with _drawing():
+        canvas, axes = _axes("predicted probability", "share of the class")
+        edges = [low for low, *_ in bins] + [bins[-1][1]] if bins else [0.0, 1.0]
+        for name, place, colour in ((negatives, 3, BLUE), (positives, 2, ORANGE)):
+            counts = [int(bin_[place]) for bin_ in bins] or [0]
+            shares = [count / max(sum(counts), 1) for count in counts]
+            axes.stairs(shares, edges, fill=True, color=colour, alpha=0.25)
+            axes.stairs(shares, edges, color=colour, linewidth=1.5, label=f"{name}, {sum(counts):,}")
+        if threshold is not None:
+            axes.axvline(threshold, color=INK, linestyle="--", linewidth=1.2, label=f"threshold {number(threshold)}")
+        axes.set(xlim=(edges[0], edges[-1]), ylim=(0, None))
+        axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
+        axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
+        axes.legend(loc="upper right")
+        return _svg(canvas)
+
+
+def importance(rows: Sequence[tuple[str, float]], *, label: str = "mean change of the log-odds") -> str:
+    """Draw horizontal bars in the order given, the first on top; long names are cut.
+
+    Args:
+        rows: name and importance, largest first.
+        label: what the length of a bar means.
+    """
+    with _drawing():
+        canvas, axes = _axes(label, "", height=0.27 * len(rows) + 0.8)
+        places = list(range(len(rows)))
+        bars = axes.barh(places, [value for _, value in rows], color=BLUE, height=0.68)
+        axes.bar_label(bars, [number(float(f"{value:.3g}")) for _, value in rows], padding=4, color=SOFT, fontsize=9)
+        axes.set_yticks(places, [_short(name) for name, _ in rows])
+        axes.invert_yaxis()
+        axes.margins(x=0.14, y=0.01)
         axes.grid(axis="y", visible=False)
         return _svg(canvas)
 
 
-def _lines(
-    points: Points, x: str, y: str, label: str, reference: Points, reference_label: str, best: Points | None = None
-) -> str:
-    with matplotlib.rc_context(_STYLE):
-        canvas, axes = _axes(x, y)
-        if best:
-            axes.plot(
-                [p[0] for p in best],
-                [p[1] for p in best],
-                color=GREEN,
-                linewidth=1,
-                linestyle=":",
-                label="perfect order",
-            )
-        axes.plot(
-            [p[0] for p in reference],
-            [p[1] for p in reference],
-            color=GREY,
-            linestyle="--",
-            linewidth=1,
-            label=reference_label,
-        )
-        axes.plot([p[0] for p in points], [p[1] for p in points], color=BLUE, linewidth=2, label=label)
-        axes.set(xlim=(0, 1), ylim=(0, 1.02))
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
-        axes.legend(loc="best")
-        return _svg(canvas)
+def _curve(axes: Axes, points: Points, label: str, *, fill: bool = False) -> None:
+    x, y = [x for x, _ in points], [y for _, y in points]
+    if fill:
+        axes.fill_between(x, y, color=BLUE, alpha=0.07, linewidth=0)
+    axes.plot(x, y, color=BLUE, linewidth=2, label=label)
 
 
-def _axes(x: str, y: str, height: float = 3.4) -> tuple[Canvas, Axes]:
-    canvas = Canvas(figsize=(5.2, height), layout="constrained")
-    FigureCanvasSVG(canvas)
+def _reference(axes: Axes, points: Points, label: str) -> None:
+    axes.plot([x for x, _ in points], [y for _, y in points], color=GREY, linestyle="--", linewidth=1, label=label)
+
+
+def _mark(
+    axes: Axes, x: float, y: float, words: str, offset: tuple[float, float], colour: str = BLUE
+) -> None:
+    axes.plot([x], [y], marker="o", markersize=7, color=colour, markeredgecolor="white", markeredgewidth=1.5, zorder=5)
+    side = "left" if offset[0] >= 0 else "right"
+    axes.annotate(
+        words, (x, y), xytext=offset, textcoords="offset points", ha=side, color=colour, weight="bold", fontsize=9.5
+    )
+
+
+def _shares(axes: Axes) -> None:
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
+    axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
+
+
+def _percent_tick(value: float, _: object) -> str:
+    return f"{100 * value:g}%" if abs(100 * value - round(100 * value)) > 1e-6 else f"{round(100 * value)}%"
+
+
+def _at(points: Points, x: float) -> float:
+    """Read a curve with ascending x off at ``x``, between two points on the line that joins them."""
+    place = bisect_left([point[0] for point in points], x)
+    if place == 0 or place == len(points):
+        return points[min(place, len(points) - 1)][1]
+    (left, low), (right, high) = points[place - 1], points[place]
+    return low + (high - low) * (x - left) / (right - left)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+@contextmanager
+def _drawing() -> Iterator[None]:
+    """Draw in the house style; a glyph that matplotlib lacks is the browser's to find, so it is no warning."""
+    with _LOCK, matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+")
+        yield
+
+
+def _axes(x: str, y: str, height: float = 3.3) -> tuple[Canvas, Axes]:
+    canvas = _canvas(height)
     axes = canvas.subplots()
     axes.set(xlabel=x, ylabel=y)
     axes.tick_params(length=0)
     return canvas, axes
 
 
+def _canvas(height: float) -> Canvas:
+    canvas = Canvas(figsize=(5.2, height), layout="constrained")
+    FigureCanvasSVG(canvas)
+    return canvas
+
+
 def _svg(canvas: Canvas) -> str:
+    """Return the drawing as an element for a page: no prolog, no metadata, ids that are its own and always the same."""
     text = io.StringIO()
     canvas.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     drawn = text.getvalue()[text.getvalue().index("<svg") :]
-    without_metadata = re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL)
-    # Links to the SVG and XLink name spaces are names, not addresses; inside HTML they are not needed.
-    bare = re.sub(r' xmlns(:\w+)?="[^"]*"', "", without_metadata, count=2)
-    return bare.replace("xlink:href", "href").replace("<svg ", '<svg role="img" ', 1)
+    bare = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>", "", drawn, flags=re.DOTALL)
+    # Text is escaped, so what is in angle brackets is a tag: names with odd characters stay as they are.
+    light = re.sub(r"<[^>]+>", lambda tag: _light(tag[0]), re.sub(r">\s+<", "><", bare)).strip()
+    names = list(dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', light)))
+    plain = _renamed(light, names, "")
+    return _renamed(light, names, f"g{hashlib.sha256(plain.encode()).hexdigest()[:8]}-")
+
+
+def _light(tag: str) -> str:
+    """Shorten numbers to what a screen shows; name spaces look like addresses, and a page does not need them."""
+    if tag.startswith("<svg "):
+        tag = re.sub(r' (?:xmlns(?::\w+)?|version|width|height)="[^"]*"', "", tag).replace("<svg ", '<svg role="img" ')
+    tag = tag.replace("xlink:href", "href").replace("'DejaVu Sans'", "system-ui, sans-serif")
+    tag = re.sub(r' transform="rotate\(-0 [^"]*"', "", tag)
+    return re.sub(r"\s+", " ", re.sub(r"(\.\d\d)\d+", r"\1", tag))
+
+
+def _renamed(svg: str, names: Sequence[str], prefix: str) -> str:
+    """Number the ids in the order they are referred to, and drop those that nothing refers to."""
+
+    def tag(found: re.Match[str]) -> str:
+        known = re.sub(r' id="([^"]*)"', lambda id_: id_[0] if id_[1] in names else "", found[0])
+        return re.sub(
+            r'( id="|href="#|url\(#)([^")]+)', lambda id_: f"{id_[1]}{prefix}{names.index(id_[2])}", known
+        )
+
+    return re.sub(r"<[^>]+>", tag, svg)

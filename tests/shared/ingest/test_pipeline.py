@@ -1,0 +1,161 @@
+"""The whole ingestion: every row is accounted for, and what is refused or killed changes nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from chispa import assert_df_equality
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from shared.core.columns import INGEST_ID, INGESTED_TS, Column, Table
+from shared.core.errors import DataError
+from shared.delta.read import latest_version, read
+from shared.delta.tables import Warehouse, exists
+from shared.ingest.pipeline import IngestResult, accounted, ingest
+from shared.ingest.source import Source
+from shared.quality.expectations import in_range, volume
+
+BILLS = Table(
+    "silver_test_bills",
+    (
+        Column("bill_id", "int", nullable=False),
+        Column("name", "string", pii=True),
+        Column("amount", "double", check="amount IS NULL OR amount >= 0"),
+    ),
+    key=("bill_id",),
+)
+TABLES = ("bronze_test_bills", "silver_test_bills", "quarantine_test_bills")
+HEADER = "bill_id,name,amount\n"
+
+
+def csv(path: Path, text: str) -> Source:
+    path.write_text(text)
+    return Source(format="csv", path=str(path))
+
+
+def contents(spark: SparkSession, warehouse: Warehouse) -> dict[str, DataFrame]:
+    """Rows of the three tables without what names the run, and the versions by which they would be told apart."""
+    tables = {name: read(spark, warehouse.table(name)) for name in TABLES}
+    return {name: rows.drop(INGEST_ID, INGESTED_TS) for name, rows in tables.items()}
+
+
+def test_every_row_is_in_silver_or_in_quarantine_with_its_text_and_reasons(spark: SparkSession, tmp_path: Path) -> None:
+    good = "".join(f"{i},name {i},{i}.5\n" for i in range(10, 60))
+    bad = "1,Ann,abc\n2,Bob,-3\n,Cy,1\n3,Di,1\n3,Ed,2\n4\n"
+    source = csv(tmp_path / "in.csv", HEADER + bad + good)
+    warehouse = Warehouse(str(tmp_path / "warehouse"))
+    rules = [in_range("amount", 0, 1000), in_range("amount", 0, 40, severity="warning")]
+    result = ingest(
+        spark, source, BILLS, warehouse, ingest_id="run-1", expectations=rules, table_expectations=[volume(50)]
+    )
+    assert (result.rows_read, result.rows_written, result.rows_quarantined) == (56, 50, 6)
+    aside = read(spark, warehouse.table("quarantine_test_bills")).collect()
+    found = {row["_raw"]: sorted((f["rule"], f["column"]) for f in row["_failures"]) for row in aside}
+    assert found == {
+        "1,Ann,abc": [("type", "amount")],
+        "2,Bob,-3": [("check", "amount"), ("in_range", "amount"), ("in_range", "amount")],
+        ",Cy,1": [("not_null", "bill_id")],
+        "3,Di,1": [("unique", "bill_id")],
+        "3,Ed,2": [("unique", "bill_id")],
+        "4": [("fields", "")],
+    }
+    assert {row["_status"] for row in aside} == {"new"}
+    assert all(row["_source_file"].endswith("in.csv") and row["_ingest_id"] == "run-1" for row in aside)
+    failed = {(rule.rule, rule.column): rule for rule in result.rules if rule.failed}
+    assert failed["type", "amount"].examples == ("abc",)
+    assert failed["fields", ""].examples == ("***",)  # the text of the record may show a person
+
+
+def test_the_same_source_again_gives_the_same_tables(spark: SparkSession, tmp_path: Path) -> None:
+    source = csv(tmp_path / "in.csv", HEADER + "1,Ann,2\n2,Bob,x\n")
+    warehouse = Warehouse(str(tmp_path / "warehouse"))
+    first = ingest(spark, source, BILLS, warehouse, ingest_id="one", max_failed_share=0.5)
+    before = {name: rows.cache() for name, rows in contents(spark, warehouse).items()}
+    assert [rows.count() for rows in before.values()] == [2, 1, 1]
+    second = ingest(spark, source, BILLS, warehouse, ingest_id="two", max_failed_share=0.5)
+    for name, rows in contents(spark, warehouse).items():
+        assert_df_equality(rows, before[name], ignore_row_order=True)
+        before[name].unpersist()
+    assert (second.rows_read, second.rows_written) == (first.rows_read, first.rows_written)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [
+        (HEADER, "EMPTY_SOURCE", "in.csv has no rows"),
+        (HEADER + "1,Ann,x\n2,Bob,y\n3,Cy,1\n", "GATE_FAILED", "type(amount) must be double, but 2 of 3 rows"),
+        (HEADER + "1,Ann,1\n1,Bob,1\n", "GATE_FAILED", "unique(bill_id) must not repeat, but 2 of 2 rows"),
+        (HEADER + "1,Ann,1\n2,Bob,-1\n", "GATE_FAILED", "check(amount)"),
+        (HEADER + "1,Zoë,1\n" + "2,Ann,1\n" * 50, "WRONG_ENCODING", "is not UTF-8"),
+        ("bill_id,name\n1,Ann\n", "SCHEMA_MISMATCH", "lacks columns ['amount']"),
+    ],
+)
+def test_data_that_is_refused_leaves_the_tables_as_they_were(
+    spark: SparkSession, tmp_path: Path, text: str, code: str, words: str
+) -> None:
+    warehouse = Warehouse(str(tmp_path / "warehouse"))
+    file = tmp_path / "in.csv"
+    file.write_text(text, encoding="latin-1")
+    source = Source(format="csv", path=str(file))
+    with pytest.raises(DataError) as caught:
+        ingest(spark, source, BILLS, warehouse, ingest_id="one")
+    assert caught.value.code == code
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not any(exists(spark, warehouse.table(name)) for name in TABLES)
+    if code == "GATE_FAILED":
+        ingest(spark, csv(tmp_path / "good.csv", HEADER + "7,Gus,7\n"), BILLS, warehouse, ingest_id="two")
+        versions = [latest_version(spark, warehouse.table(name)) for name in TABLES]
+        with pytest.raises(DataError):
+            ingest(spark, source, BILLS, warehouse, ingest_id="three")
+        assert [latest_version(spark, warehouse.table(name)) for name in TABLES] == versions
+
+
+def test_rows_that_do_not_add_up_are_an_error() -> None:
+    with pytest.raises(DataError, match="ROWS_LOST"):
+        accounted(IngestResult("silver_x", 3, 1, 1, ()))
+
+
+KILLED = """
+import os, signal, sys
+from shared.core.session import SessionConfig, get_session
+from shared.delta.tables import Warehouse
+from shared.ingest import pipeline
+from shared.ingest.source import Source
+sys.path.insert(0, sys.argv[1])
+from test_pipeline import BILLS
+# The process is killed when it is about to make the n-th write.
+writes, real, at = [], pipeline.overwrite, int(sys.argv[4])
+def overwrite(*args, **kwargs):
+    writes.append(1)
+    if len(writes) == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*args, **kwargs)
+pipeline.overwrite = overwrite
+config = SessionConfig(master="local[1]", driver_memory="1g", shuffle_partitions=1, fast_start=True)
+spark = get_session(config, "killed")
+pipeline.ingest(spark, Source(format="csv", path=sys.argv[2]), BILLS, Warehouse(sys.argv[3]), ingest_id="killed",
+                max_failed_share=0.5)
+"""
+
+
+@pytest.mark.parametrize("at", [2, 3])
+def test_a_killed_ingestion_is_mended_by_the_same_command(spark: SparkSession, tmp_path: Path, at: int) -> None:
+    source = csv(tmp_path / "in.csv", HEADER + "1,Ann,2\n2,Bob,x\n3,Cy,1\n")
+    whole, killed = Warehouse(str(tmp_path / "whole")), Warehouse(str(tmp_path / "killed"))
+    ingest(spark, source, BILLS, whole, ingest_id="one", max_failed_share=0.5)
+    ingest(spark, csv(tmp_path / "old.csv", HEADER + "9,Old,9\n"), BILLS, killed, ingest_id="old")
+    arguments = [str(Path(__file__).parent), source.path, killed.root, str(at)]
+    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True, text=True, cwd=os.getcwd())
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    landed = read(spark, killed.table("bronze_test_bills")).count()
+    old = read(spark, killed.table("silver_test_bills")).select("name").collect()
+    assert (landed, [row["name"] for row in old]) == (3, ["Old"])
+    ingest(spark, source, BILLS, killed, ingest_id="again", max_failed_share=0.5)
+    for name, rows in contents(spark, killed).items():
+        assert_df_equality(rows, contents(spark, whole)[name], ignore_row_order=True)
