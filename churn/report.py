@@ -48,7 +48,8 @@ def report(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
         run_id=run_id,
         created_ts=clock.utc_now(),
         source=config.source or "embedded data, whose truth is known",
-        headlines=_headlines(evaluation, model),
+        model=html.Model(model.name, model.version, model.alias),
+        headlines=_headlines(evaluation),
         metrics=_metrics(evaluation),
         candidates={name: _shown(values) for name, values in training["validation"].items()},
         chosen=training["chosen"],
@@ -57,6 +58,7 @@ def report(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
         dropped=training["dropped"],
         slices=_slices(evaluation),
         decision=_decision(evaluation, config),
+        confusion=_confusion(evaluation, config),
         quality=_quality(spark, warehouse),
         tables=_tables(spark, config, warehouse),
         notes=_notes(spark, warehouse, evaluation),
@@ -79,7 +81,7 @@ def _question(config: ChurnConfig) -> str:
     return asked[config.shape]
 
 
-def _headlines(evaluation: Mapping[str, Any], model: models.Registered) -> list[Headline]:
+def _headlines(evaluation: Mapping[str, Any]) -> list[Headline]:
     test, ceiling = evaluation["test"], evaluation["ceiling"]
     low, high = test["auc_ci"]
     reach = f"{low:.3f} to {high:.3f}" + (f"; at best {ceiling['auc']:.3f}" if ceiling else "")
@@ -91,7 +93,7 @@ def _headlines(evaluation: Mapping[str, Any], model: models.Registered) -> list[
         Headline(
             "Expected profit", f"{evaluation['profit_at_threshold']:,.0f}", f"from contacting {selected:,} of them"
         ),
-        Headline("Model", f"{model.name} v{model.version}", f"calibration error {test['ece']:.3f}"),
+        Headline("Calibration error", f"{test['ece']:.3f}", "mean distance of predicted and observed rate"),
     ]
 
 
@@ -129,8 +131,18 @@ def _figures(evaluation: Mapping[str, Any]) -> list[Figure]:
     profit = [(share, money) for share, money in evaluation["profit"]]
     shown = evaluation["importance"][:_SHOWN_FEATURES]
     return [
-        Figure("Gains", figures.gains(gains, rate), "How many churners one finds by contacting the riskiest first."),
-        Figure("Profit", figures.profit(profit, chosen), "What contacting the riskiest share is expected to earn."),
+        Figure(
+            "Gains",
+            figures.gains(gains, rate),
+            "How many churners one finds by contacting the riskiest first.",
+            "decision",
+        ),
+        Figure(
+            "Profit",
+            figures.profit(profit, chosen),
+            "What contacting the riskiest share is expected to earn.",
+            "decision",
+        ),
         Figure(
             "Calibration",
             figures.calibration([tuple(bin_) for bin_ in evaluation["calibration"]]),
@@ -139,7 +151,12 @@ def _figures(evaluation: Mapping[str, Any]) -> list[Figure]:
         Figure("Lift", figures.lift(lift), "Churn among the contacted over churn among all."),
         Figure("ROC", figures.roc(roc, test["auc"]), "Churners found against loyal customers contacted."),
         Figure("Precision and recall", figures.precision_recall(precision, rate), "Share of hits among the contacted."),
-        Figure("Features", figures.importance([(name, size) for name, size in shown]), "What moves the score most."),
+        Figure(
+            "Features",
+            figures.importance([(name, size) for name, size in shown]),
+            "What moves the score most.",
+            "features",
+        ),
     ]
 
 
@@ -164,6 +181,25 @@ def _decision(evaluation: Mapping[str, Any], config: ChurnConfig) -> list[str]:
         f"Expected profit: {evaluation['profit_at_threshold']:,.0f}. Measure it: leave a random part of the selected "
         "uncontacted, since a score says who leaves and not whom an offer changes.",
     ]
+
+
+def _confusion(evaluation: Mapping[str, Any], config: ChurnConfig) -> html.Confusion:
+    decided, costs = evaluation["confusion"], config.costs
+    kept = costs.success_rate * costs.value_saved
+    return html.Confusion(
+        threshold=decided["threshold"],
+        true_positives=decided["true_positives"],
+        false_positives=decided["false_positives"],
+        false_negatives=decided["false_negatives"],
+        true_negatives=decided["true_negatives"],
+        earned=decided["true_positives"] * (kept - costs.contact),
+        spent=-decided["false_positives"] * costs.contact,
+        missed=decided["false_negatives"] * (kept - costs.contact),
+        positive="leaves",
+        negative="stays",
+        selected="contact",
+        left="leave alone",
+    )
 
 
 def _quality(spark: SparkSession, warehouse: Warehouse) -> Sequence[Mapping[str, Any]]:

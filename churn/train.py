@@ -156,8 +156,10 @@ def _document(trained: Trained) -> dict[str, Any]:
 
 
 def _calibrated(stages: list[Transformer], held_out: DataFrame) -> list[Transformer]:
-    scored = PipelineModel(stages).transform(held_out)
-    return [*stages, PlattScaling(PROBABILITY, LABEL).fit(scored)]
+    scored = PipelineModel(stages).transform(held_out).select(LABEL, PROBABILITY).cache()
+    calibration = PlattScaling(PROBABILITY, LABEL).fit(scored)
+    scored.unpersist()
+    return [*stages, calibration]
 
 
 def _refuse_leaks(train_rows: DataFrame, validation_rows: DataFrame, config: ChurnConfig) -> None:

@@ -143,7 +143,7 @@ def _estimator(name: str, config: ModelConfig, levels: int, seed: int) -> Estima
     estimator: Any
     match name:
         case "logistic":
-            estimator = LogisticRegression(featuresCol=_LINEAR, regParam=config.logistic_penalty, maxIter=100)
+            estimator = LogisticRegression(featuresCol=_LINEAR, regParam=config.logistic_penalty, maxIter=100, tol=1e-5)
         case "forest":
             estimator = RandomForestClassifier(
                 featuresCol=_TREE, numTrees=config.forest_trees, maxDepth=config.forest_depth, **trees

@@ -8,14 +8,12 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
-from shared.evaluation.scored import BINS, BUCKETS, rank_sums, refuse, scored, tallies
-
-_EPSILON: Final = 2.0**-52
+from shared.evaluation.scored import BINS, BUCKETS, EPSILON, rank_sums, refuse, scored, tallies
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def constant(rate: float, metrics: BinaryMetrics) -> BinaryMetrics:
         rate: positive rate of the training rows.
         metrics: any metrics of the same rows.
     """
-    clipped = min(max(rate, _EPSILON), 1 - _EPSILON)
+    clipped = min(max(rate, EPSILON), 1 - EPSILON)
     share = metrics.positive_rate
     return BinaryMetrics(
         auc=0.5,
@@ -157,30 +155,23 @@ def by_slice(
     `evaluate`, except that one class is accepted.
     """
     part = F.coalesce(F.col(slice_column).cast("string"), F.lit("(none)"))
+    rows = scored(predictions, label, probability, slice=part)
     scores = (
-        scored(predictions, label, probability, slice=part)
-        .groupBy("problem", "slice", "bucket", "p")
-        .agg(*tallies())
-        .select("*", _above("positives", "p", "slice", "bucket"))
+        rows.groupBy("slice", "bucket", "p").agg(*tallies()).select("*", _above("positives", "p", "slice", "bucket"))
     )
-    negatives = F.col("n") - F.col("positives")
-    names = ("rows", "n", "positives", "expected")
+    negatives, higher = F.col("n") - F.col("positives"), F.col("positives_above")
+    names = ("rows", "problem_rows", "n", "positives", "expected")
+    won_inside = F.sum(negatives * (higher + F.col("positives") / 2))
     buckets = (
-        scores.groupBy("problem", "slice", "bucket")
-        .agg(
-            *(F.sum(name).alias(name) for name in names),
-            F.min("example").alias("example"),
-            F.sum(negatives * (F.col("positives_above") + F.col("positives") / 2)).alias("won"),
-        )
+        scores.groupBy("slice", "bucket")
+        .agg(*(F.sum(name).alias(name) for name in names), won_inside.alias("won"))
         .select("*", _above("positives", "bucket", "slice"))
     )
-    table = buckets.groupBy("problem", "slice").agg(
-        *(F.sum(name).alias(name) for name in names),
-        F.min("example").alias("example"),
-        F.sum(F.col("won") + negatives * F.col("positives_above")).alias("won"),
+    slices = buckets.groupBy("slice").agg(
+        *(F.sum(name).alias(name) for name in names), F.sum(F.col("won") + negatives * higher).alias("won")
     )
-    found = table.orderBy(F.col("problem").desc_nulls_last(), F.col("rows").desc(), "slice").limit(limit).collect()
-    refuse(found, label, probability, one_class=True)
+    found = slices.orderBy(F.col("problem_rows").desc(), F.col("rows").desc(), "slice").limit(limit).collect()
+    refuse(rows, found, label, probability, is_one_class_fine=True)
     return [_slice(row) for row in found]
 
 
@@ -196,8 +187,8 @@ def _slice(row: Row) -> dict[str, float | int | str | None]:
 
 
 def _bucket_totals(rows: DataFrame, label: str, probability: str) -> Sequence[Row]:
-    totals = rows.groupBy("problem", "bucket", "bin").agg(*tallies()).collect()
-    refuse(totals, label, probability)
+    totals = rows.groupBy("bucket", "bin").agg(*tallies()).collect()
+    refuse(rows, totals, label, probability)
     return totals
 
 

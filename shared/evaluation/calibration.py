@@ -3,16 +3,23 @@
 A fitted map is Spark's own SQLTransformer with its numbers in the statement, so it is saved with a pipeline as it is.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
 
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.feature import SQLTransformer, VectorAssembler
+from pyspark.ml.regression import IsotonicRegression
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from shared.core.columns import identifier
+from shared.core.errors import ConfigError, DataError
+from shared.evaluation.scored import check, refuse, scored, tallies
 
-_CLIP = 1e-6
+_CLIP: Final = 1e-6
 
 
 @dataclass(frozen=True)
@@ -29,15 +36,18 @@ def curve(predictions: DataFrame, *, label: str, probability: str, bins: int = 1
 
     Equal probabilities share a group, so there may be fewer groups. Bounds are exact quantiles up to 10,000 rows and
     within 0.01 % of the ranks beyond.
+
+    Raises:
+        DataError, ModelError: as `shared.evaluation.binary.evaluate`, except that one class is accepted.
     """
-    shares = [place / bins for place in range(1, bins)]
-    bounds = predictions.agg(F.percentile_approx(probability, shares, 10_000)).collect()[0][0] or []
-    group = sum((F.when(F.col(probability) > bound, 1).otherwise(0) for bound in sorted(set(bounds))), F.lit(0))
-    found = predictions.groupBy(group.alias("group")).agg(
-        F.avg(probability).alias("predicted"), F.avg(label).alias("observed"), F.count("*").alias("rows")
-    )
-    ordered = found.orderBy("group").collect()
-    return [CalibrationBin(row["predicted"], row["observed"], row["rows"]) for row in ordered]
+    rows = scored(predictions, label, probability)
+    shares = [place / bins for place in range(1, bins)] or [0.5]
+    bounds = rows.agg(F.percentile_approx("p", shares, 10_000)).collect()[0][0] or []
+    inner = sorted(set(bounds)) if bins > 1 else []
+    group = sum((F.when(F.col("p") > bound, 1).otherwise(0) for bound in inner), F.lit(0))
+    found = rows.groupBy(group.alias("group")).agg(*tallies()).orderBy("group").collect()
+    refuse(rows, found, label, probability, is_one_class_fine=True)
+    return [CalibrationBin(row["expected"] / row["n"], row["positives"] / row["n"], row["rows"]) for row in found]
 
 
 class PlattScaling:
@@ -55,15 +65,63 @@ class PlattScaling:
         self.label = identifier(label)
 
     def fit(self, held_out: DataFrame) -> SQLTransformer:
-        """Return the map; ``held_out`` must not be rows the model was trained on."""
-        logit = held_out.select(self.label, log_odds(F.col(self.probability)).alias("_logit"))
-        assembled = VectorAssembler(inputCols=["_logit"], outputCol="_logits").transform(logit)
-        fitted = LogisticRegression(featuresCol="_logits", labelCol=self.label, maxIter=100, tol=1e-10).fit(assembled)
+        """Return the map; ``held_out`` must not be rows the model was trained on.
+
+        Raises:
+            DataError, ModelError: as `shared.evaluation.binary.evaluate`.
+        """
+        rows = scored(held_out, self.label, self.probability)
+        check(rows, self.label, self.probability)
+        logits = VectorAssembler(inputCols=["logit"], outputCol="logits").transform(
+            rows.select("y", log_odds(F.col("p")).alias("logit"))
+        )
+        fitted = LogisticRegression(featuresCol="logits", labelCol="y", maxIter=100, tol=1e-10).fit(logits)
         slope, intercept = float(fitted.coefficients[0]), float(fitted.intercept)
-        column = f"`{self.probability}`"
-        clipped = f"greatest(least({column}, {1 - _CLIP!r}D), {_CLIP!r}D)"
-        mapped = f"1 / (1 + exp(-({slope!r}D * ln({clipped} / (1 - {clipped})) + {intercept!r}D)))"
-        return SQLTransformer(statement=f"SELECT * EXCEPT ({column}), {mapped} AS {column} FROM __THIS__")
+        clipped = _clipped(f"`{self.probability}`")
+        return _replacing(
+            self.probability, f"1 / (1 + exp(-({slope!r}D * ln({clipped} / (1 - {clipped})) + {intercept!r}D)))"
+        )
+
+
+class IsotonicScaling:
+    """Maps a probability to the observed rate, never falling: pool adjacent violators (Zadrozny & Elkan 2002).
+
+    The rates of at most ``knots`` groups of equal size are pooled, and straight lines join them; so the map needs some
+    thousand rows, and unlike Platt's it makes ties. The result is clipped to [1e-6, 1 - 1e-6]: a rate of 0 in a
+    group is no proof that nothing happens there.
+
+    Args:
+        probability: the column, read and written.
+        label: the 0/1 column of the rows it is fitted on.
+        knots: most groups, 2 to 200.
+
+    Raises:
+        ConfigError: ``knots`` is out of bounds.
+    """
+
+    def __init__(self, probability: str, label: str, knots: int = 50) -> None:
+        if not 2 <= knots <= 200:
+            raise ConfigError("KNOTS_INVALID", f"{knots} knots.", "2 to 200.", "Edit the number of knots.")
+        self.probability = identifier(probability)
+        self.label = identifier(label)
+        self.knots = knots
+
+    def fit(self, held_out: DataFrame) -> SQLTransformer:
+        """Return the map; ``held_out`` must not be rows the model was trained on.
+
+        Raises:
+            DataError, ModelError: as `shared.evaluation.binary.evaluate`.
+        """
+        groups = curve(held_out, label=self.label, probability=self.probability, bins=self.knots)
+        rate = sum(group.observed * group.rows for group in groups) / sum(group.rows for group in groups)
+        if not 0 < rate < 1:
+            raise DataError("LABEL_ONE_CLASS", f"'{self.label}' is {rate:.0f} in all rows.", "Both classes.")
+        grouped = held_out.sparkSession.createDataFrame(
+            [(group.predicted, group.observed, float(group.rows)) for group in groups], "p double, y double, w double"
+        )
+        fitted = IsotonicRegression(featuresCol="p", labelCol="y", weightCol="w").fit(grouped)
+        knots = list(zip(map(float, fitted.boundaries), map(float, fitted.predictions), strict=True))
+        return _replacing(self.probability, _clipped(_through(knots, f"`{self.probability}`")))
 
 
 def log_odds(probability: Column) -> Column:
@@ -76,7 +134,32 @@ def prior_corrected(probability: Column, train_rate: float, true_rate: float) ->
     """Return the probability a model trained at positive rate ``train_rate`` should give where ``true_rate`` holds.
 
     Odds are multiplied by ``true_rate/(1-true_rate) * (1-train_rate)/train_rate`` (Elkan 2001, theorem 2); use it after
-    class weights or sampling.
+    class weights or sampling, whose ``train_rate`` is the weighted or sampled one.
+
+    Raises:
+        ConfigError: a rate that is not between 0 and 1.
     """
+    for rate in (train_rate, true_rate):
+        if not (math.isfinite(rate) and 0 < rate < 1):
+            raise ConfigError("RATE_INVALID", f"A positive rate of {rate}.", "Between 0 and 1.", "Look at the label.")
     factor = true_rate / (1 - true_rate) * (1 - train_rate) / train_rate
     return probability * factor / (probability * factor + 1 - probability)
+
+
+def _clipped(sql: str) -> str:
+    return f"greatest(least({sql}, {1 - _CLIP!r}D), {_CLIP!r}D)"
+
+
+def _through(knots: Sequence[tuple[float, float]], x: str) -> str:
+    """Return SQL of the straight lines through ``knots`` by ascending x, constant outside of them."""
+    lines = [
+        f"WHEN {x} < {right!r}D THEN {low!r}D + ({x} - {left!r}D) * {(high - low) / (right - left)!r}D"
+        for (left, low), (right, high) in pairwise(knots)
+        if right > left
+    ]
+    (first, lowest), (_, highest) = knots[0], knots[-1]
+    return f"CASE WHEN {x} <= {first!r}D THEN {lowest!r}D {' '.join(lines)} ELSE {highest!r}D END"
+
+
+def _replacing(column: str, sql: str) -> SQLTransformer:
+    return SQLTransformer(statement=f"SELECT * EXCEPT (`{column}`), {sql} AS `{column}` FROM __THIS__")

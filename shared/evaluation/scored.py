@@ -13,7 +13,8 @@ from shared.core.errors import DataError, ModelError
 
 BINS: Final = 10
 BUCKETS: Final = 4001
-_EPSILON: Final = 2.0**-52  # scikit-learn clips to the machine epsilon before taking the logarithm
+EPSILON: Final = 2.0**-52  # scikit-learn clips to the machine epsilon before taking the logarithm
+_LARGEST: Final = 1e300
 
 
 def scored(
@@ -22,8 +23,8 @@ def scored(
     """Return ``p, y, w`` of each row with what metrics need of it, and ``keys`` under their names.
 
     ``log_loss`` and ``squared_error`` are unweighted; ``bin`` is one of `BINS` of equal width, a bound belongs to the
-    bin above it; ``bucket`` is `log_odds_bucket`. ``problem`` is the code of what is wrong, or null; where it is not
-    null, ``bin``, ``bucket`` and the keys are null and ``example`` is the value in question.
+    bin above it; ``bucket`` is `log_odds_bucket`. ``problem`` is the code of what is wrong, or null, and ``example``
+    the value in question.
 
     Args:
         predictions: rows to judge.
@@ -34,35 +35,24 @@ def scored(
     """
     p, y = F.col(probability).try_cast("double"), F.col(label).try_cast("double")
     w = F.lit(1.0) if weight is None else F.col(weight).try_cast("double")
-    checks = {
-        "LABEL_NULL": (label, F.col(label).isNotNull()),
-        "LABEL_NOT_BINARY": (label, y.isin(0.0, 1.0)),
-        "PROBABILITY_INVALID": (probability, p.between(0.0, 1.0)),  # NaN counts as greater than any number
-        "WEIGHT_INVALID": (weight or label, w.between(0.0, 1e300)),
-    }
-    # Backwards, so that the first check that fails gives the code.
-    problem, example = F.lit(None).cast("string"), F.lit(None).cast("string")
-    for code, (name, passes) in reversed(checks.items()):
-        fails = ~F.coalesce(passes, F.lit(False))
-        problem, example = (
-            F.when(fails, F.lit(code)).otherwise(problem),
-            F.when(fails, F.col(name).cast("string")).otherwise(example),
-        )
-    clipped = F.greatest(F.least(p, F.lit(1 - _EPSILON)), F.lit(_EPSILON))
-    derived = {
-        "bin": F.least(F.floor(p * BINS), F.lit(BINS - 1)).cast("int"),
-        "bucket": log_odds_bucket(p),
-        **keys,
-    }
+    is_label = F.coalesce(y.isin(0.0, 1.0), F.lit(False))
+    is_probability = F.coalesce(p.between(0.0, 1.0), F.lit(False))  # NaN counts as greater than any number
+    is_weight = F.coalesce(w.between(0.0, _LARGEST), F.lit(False))
+    problem = F.when(~is_label, F.when(F.col(label).isNull(), "LABEL_NULL").otherwise("LABEL_NOT_BINARY"))
+    problem = problem.when(~is_probability, "PROBABILITY_INVALID").when(~is_weight, "WEIGHT_INVALID")
+    culprit = F.when(~is_label, F.col(label).cast("string")).when(~is_probability, F.col(probability).cast("string"))
+    clipped = F.greatest(F.least(p, F.lit(1 - EPSILON)), F.lit(EPSILON))
     return predictions.select(
         p.alias("p"),
         y.alias("y"),
         w.alias("w"),
         (-y * F.log(clipped) - (1 - y) * F.log1p(-clipped)).alias("log_loss"),
         ((p - y) ** 2).alias("squared_error"),
+        F.least(F.floor(p * BINS), F.lit(BINS - 1)).cast("int").alias("bin"),
+        log_odds_bucket(p).alias("bucket"),
         problem.alias("problem"),
-        example.alias("example"),
-        *(F.when(problem.isNull(), column).alias(name) for name, column in derived.items()),
+        culprit.otherwise(F.col(weight).cast("string") if weight else F.lit(None)).alias("example"),
+        *(column.alias(name) for name, column in keys.items()),
     )
 
 
@@ -78,12 +68,12 @@ def log_odds_bucket(p: Column) -> Column:
 
 
 def tallies() -> list[Column]:
-    """Return the aggregates of a group of scored rows: ``n``, ``positives`` and sums, all weighted; ``rows`` are not."""
+    """Return the aggregates of a group of scored rows; those not called ``rows`` are weighted."""
     w = F.col("w")
     return [
         F.count("*").alias("rows"),
+        F.count("problem").alias("problem_rows"),
         F.count_if(F.col("y") == 1).alias("positive_rows"),
-        F.min("example").alias("example"),
         F.sum(w).alias("n"),
         F.sum(w * F.col("y")).alias("positives"),
         F.sum(w * F.col("p")).alias("expected"),
@@ -108,44 +98,51 @@ def rank_sums(top: Column) -> list[Column]:
 
 
 def check(rows: DataFrame, label: str, probability: str) -> None:
-    """Refuse scored ``rows`` that have a problem, no row or one class; one job. Raises as `refuse`."""
-    refuse(rows.groupBy("problem").agg(*tallies()).collect(), label, probability)
+    """Refuse scored ``rows`` that cannot be used; one job. Raises as `refuse`."""
+    refuse(rows, rows.agg(*tallies()).collect(), label, probability)
 
 
-def refuse(groups: Iterable[Row], label: str, probability: str, *, one_class: bool = False) -> None:
-    """Raise what is wrong with scored rows, from ``problem`` and `tallies` of every group of them.
-
-    Args:
-        groups: totals of groups that keep problems apart.
-        label, probability: names of the columns, for the message.
-        one_class: accept rows that are all of one class.
+def refuse(
+    rows: DataFrame, totals: Iterable[Row], label: str, probability: str, *, is_one_class_fine: bool = False
+) -> None:
+    """Raise what is wrong with scored ``rows``, of which ``totals`` are `tallies`; rows are read only to explain.
 
     Raises:
         DataError: no rows; a label that is null, not 0/1, or the same everywhere; an invalid weight.
         ModelError: a probability that is null, NaN or outside [0, 1].
     """
-    found = list(groups)
-    rows = sum(group["rows"] for group in found)
-    if not rows:
+    found = list(totals)
+    count, problems = sum(row["rows"] for row in found), sum(row["problem_rows"] for row in found)
+    if not count:
         raise DataError("EVALUATION_EMPTY", "There are no rows to evaluate.", "At least one row of each class.")
-    for code, (error, name, expected, step) in _REFUSALS.items():
-        bad = [group for group in found if group["problem"] == code]
-        if bad:
-            count, value = sum(group["rows"] for group in bad), bad[0]["example"]
-            column = {"label": label, "probability": probability}.get(name, name)
-            shown = f"'{column}' has no 0 or 1" if code == "LABEL_NULL" else f"'{column}' is {value or 'null'}"
-            raise error(code, f"{shown} in {count} of {rows} rows.", expected, step)
-    n, positives = sum(group["n"] for group in found), sum(group["positives"] for group in found)
-    if not one_class and not 0 < positives < n:
-        only = int(positives > 0)
+    if problems:
+        raise _explained(rows, count, label, probability)
+    n, positives = (sum(row[name] for row in found) for name in ("n", "positives"))
+    if not is_one_class_fine and not 0 < positives < n:
         raise DataError(
-            "LABEL_ONE_CLASS", f"'{label}' is {only} in all {rows} rows.", "Both classes.", "Evaluate on more rows."
+            "LABEL_ONE_CLASS",
+            f"'{label}' is {int(positives > 0)} in all {count} rows.",
+            "Both classes.",
+            "Evaluate on more rows.",
         )
 
 
-_REFUSALS: Final[dict[str, tuple[type[DataError] | type[ModelError], str, str, str]]] = {
-    "LABEL_NULL": (DataError, "label", "0 or 1.", "Leave out rows whose outcome is not known."),
-    "LABEL_NOT_BINARY": (DataError, "label", "0 or 1.", "Map the label to 0 and 1."),
-    "PROBABILITY_INVALID": (ModelError, "probability", "A number from 0 to 1.", "Look at the model and its inputs."),
-    "WEIGHT_INVALID": (DataError, "the weight", "A finite number of zero or more.", "Look at the weights."),
+def _explained(rows: DataFrame, count: int, label: str, probability: str) -> DataError | ModelError:
+    kinds = rows.where("problem IS NOT NULL").groupBy("problem")
+    found = {
+        row["problem"]: row
+        for row in kinds.agg(F.count("*").alias("rows"), F.min("example").alias("example")).collect()
+    }
+    code = next(code for code in _NEXT_STEPS if code in found)
+    column = {"PROBABILITY_INVALID": probability, "WEIGHT_INVALID": "weight"}.get(code, label)
+    where = f"in {found[code]['rows']} of {count} rows."
+    what, expected, next_step = f"'{column}' is {found[code]['example'] or 'null'} {where}", *_NEXT_STEPS[code]
+    return (ModelError if code == "PROBABILITY_INVALID" else DataError)(code, what, expected, next_step)
+
+
+_NEXT_STEPS: Final = {
+    "LABEL_NULL": ("0 or 1.", "Leave out rows whose outcome is not known."),
+    "LABEL_NOT_BINARY": ("0 or 1.", "Map the label to 0 and 1."),
+    "PROBABILITY_INVALID": ("A number from 0 to 1.", "Look at the model and its inputs."),
+    "WEIGHT_INVALID": ("A finite number of zero or more.", "Look at the weights."),
 }

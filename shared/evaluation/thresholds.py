@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 
 from shared.core.errors import ConfigError
 from shared.evaluation.binary import Point
+from shared.evaluation.scored import refuse, scored, tallies
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,29 @@ class Confusion:
 
 
 def confusion(predictions: DataFrame, threshold: float, *, label: str, probability: str) -> Confusion:
-    """Count the rows on both sides of ``threshold``; one row is collected."""
-    is_selected, is_positive = F.col(probability) >= threshold, F.col(label) == 1
-    row = predictions.agg(
-        F.count_if(is_selected & is_positive),
-        F.count_if(is_selected & ~is_positive),
-        F.count_if(~is_selected & is_positive),
-        F.count_if(~is_selected & ~is_positive),
-    ).collect()[0]
-    return Confusion(threshold, *row)
+    """Count the rows on both sides of ``threshold``; two rows are collected.
+
+    Raises:
+        DataError, ModelError: as `shared.evaluation.binary.evaluate`, except that one class is accepted.
+    """
+    rows = scored(predictions, label, probability)
+    found = rows.groupBy((F.col("p") >= threshold).alias("is_selected")).agg(*tallies()).collect()
+    refuse(rows, found, label, probability, is_one_class_fine=True)
+    counts = {row["is_selected"]: (row["positive_rows"], row["rows"] - row["positive_rows"]) for row in found}
+    (true_positives, false_positives), (false_negatives, true_negatives) = (
+        counts.get(is_selected, (0, 0)) for is_selected in (True, False)
+    )
+    return Confusion(threshold, true_positives, false_positives, false_negatives, true_negatives)
+
+
+def best_point(points: Sequence[Point], costs: Costs) -> Point | None:
+    """Return the point with the highest profit, of equals the one that selects fewest; None when no contact pays.
+
+    It is to be looked at beside `Costs.threshold`, which calibrated probabilities make the better choice: far apart they
+    say that calibration is off. Choose it on validation rows, never on those it is judged by.
+    """
+    best = max(points, key=lambda p: costs.profit(p.true_positives, p.false_positives), default=None)
+    return best if best and costs.profit(best.true_positives, best.false_positives) > 0 else None
 
 
 def profit_curve(points: Sequence[Point], costs: Costs) -> list[tuple[float, float]]:

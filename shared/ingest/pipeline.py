@@ -1,8 +1,8 @@
 """Ingestion of a whole source: bronze as it came, silver what passed, quarantine what did not.
 
-The source is read once and kept aside while the gate looks at it: when the gate refuses the data, no table was touched.
-Bronze is then written, and silver and quarantine are made from that version of bronze, each in one transaction, so a
-run that is killed is mended by the same command.
+The source is read once, into bronze, with what is wrong with each row beside it; the gate looks at that, and silver and
+quarantine are made from it. When the gate refuses the data, bronze goes back to the version that silver was made from.
+Each write is one transaction, so a run that is killed is mended by the same command.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ from pyspark.sql import functions as F
 
 from shared.core import clock
 from shared.core.columns import INGEST_ID, RAW, Table
-from shared.core.errors import DataError
-from shared.delta.read import read
-from shared.delta.tables import Warehouse, create
-from shared.delta.write import overwrite
+from shared.core.errors import AcceleratorError, DataError
+from shared.delta.read import history, read
+from shared.delta.tables import TableRef, Warehouse, create, exists
+from shared.delta.write import overwrite, restore
 from shared.ingest import readers
 from shared.ingest.failures import RECORD_RULES
 from shared.ingest.names import wrong_encoding
@@ -77,20 +77,21 @@ def ingest(
 
     Raises:
         ConfigError, EnvironmentProblem: the source cannot be reached.
-        DataError: the source is broken or empty, or the gate refused it; no table was changed.
+        DataError: the source is broken or empty, or the gate refused it; the tables are as they were.
     """
     bronze, silver, quarantine = (warehouse.table(name) for name in names(table))
     rules = [*declared(table), *expectations]
-    judged = judge(readers.read(spark, source, table), rules, ingest_id).persist()
-    try:
-        with explained(source.label):
-            results = check(judged, rules, table, source)
-            results += suite.check_table(judged.where(is_fine(rules)), table_expectations)
-            suite.gate(results, f"{source.label} → {table.name}", max_failed_share=max_failed_share)
-            landed = overwrite(judged, bronze, schema_may_change=True)
-    finally:
-        judged.unpersist()
+    judged = judge(readers.read(spark, source, table), rules, ingest_id)
+    with explained(source.label):
+        landed = overwrite(judged, bronze, schema_may_change=True)
     rows = read(spark, bronze, landed.version)
+    try:
+        results = check(rows, rules, table, source)
+        results += suite.check_table(rows.where(is_fine(rules)), table_expectations)
+        suite.gate(results, f"{source.label} → {table.name}", max_failed_share=max_failed_share)
+    except AcceleratorError:
+        _take_back(spark, bronze, silver)
+        raise
     aside = overwrite(rejected(rows, rules, clock.utc_now()), quarantine, schema_may_change=True)
     create(spark, silver, table)
     kept = overwrite(rows.where(is_fine(rules)).select(*table.names), silver)
@@ -99,6 +100,22 @@ def ingest(
         for ref, write in ((bronze, landed), (silver, kept), (quarantine, aside))
     }
     return accounted(IngestResult(table.name, landed.rows, kept.rows, aside.rows, tuple(results), tables))
+
+
+def _take_back(spark: SparkSession, bronze: TableRef, silver: TableRef) -> None:
+    """Bring bronze back to what silver was last made from; to no rows, when silver was never made.
+
+    The version before this run's would not do: a run that was killed before its gate has left its rows there.
+    """
+    moment = F.unix_micros("timestamp")
+    made = -1
+    if exists(spark, silver):
+        made = history(spark, silver).where("operation = 'WRITE'").agg(F.max(moment)).collect()[0][0] or made
+    version = history(spark, bronze).where(moment <= made).agg(F.max("version")).collect()[0][0]
+    if version is None:
+        overwrite(read(spark, bronze).limit(0), bronze)
+    else:
+        restore(spark, bronze, version)
 
 
 def judge(parsed: DataFrame, rules: Sequence[Expectation], ingest_id: str) -> DataFrame:

@@ -15,9 +15,10 @@ from pyspark.sql import functions as F
 from shared.core import clock
 from shared.core.columns import INGEST_ID, INGESTED_TS, Table
 from shared.core.errors import AcceleratorError, ConfigError
+from shared.delta.digest import digest
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse, create, exists
-from shared.delta.write import append_once, digest
+from shared.delta.write import append_once
 from shared.ingest import pipeline, readers
 from shared.ingest.pipeline import IngestResult
 from shared.ingest.problems import explained
@@ -181,4 +182,5 @@ class _Batches:
         refs = [ref for ref in (self.bronze, self.silver, self.quarantine) if exists(self.spark, ref)]
         tables = {ref.label: {"path": ref.path or ref.name, "version": latest_version(self.spark, ref)} for ref in refs}
         rules = tuple(self.rules.values())
-        return pipeline.accounted(IngestResult(self.table.name, *self.counts, rules, tables))
+        read_count, written, aside = self.counts
+        return pipeline.accounted(IngestResult(self.table.name, read_count, written, aside, rules, tables))

@@ -87,10 +87,11 @@ def gains(
         canvas, axes = _axes(f"share of {rows}, highest score first", f"share of {positives} found")
         axes.plot([0, rate, 1], [0, 1, 1], color=GREEN, linewidth=1.2, linestyle=":", label="perfect order")
         _reference(axes, [(0, 0), (1, 1)], "by chance")
-        _curve(axes, points, "model", fill=True)
+        read_off = f": first {mark:.0%} hold {_at(points, mark):.0%}" if mark is not None and points else ""
+        _curve(axes, points, f"model{read_off}", fill=True)
         _shares(axes)
         if mark is not None and points:
-            _mark(axes, mark, _at(points, mark), f"first {mark:.0%} hold {_at(points, mark):.0%}", (12, -14))
+            _mark(axes, mark, _at(points, mark))
         axes.legend(loc="lower right")
         return _svg(canvas)
 
@@ -106,13 +107,13 @@ def lift(points: Points, *, rows: str = "customers", mark: float | None = 0.1) -
     with _drawing():
         canvas, axes = _axes(f"share of {rows}, highest score first", "lift")
         _reference(axes, [(0, 1), (1, 1)], "by chance")
+        axes.text(0.015, 0.97, "by chance", va="top", color=SOFT, fontsize=9)
         _curve(axes, points, "model")
         axes.set(xlim=(0, 1), ylim=(0, max((y for _, y in points), default=1.0) * 1.12))
         axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}×"))
         if mark is not None and points:
             _mark(axes, mark, _at(points, mark), f"{_at(points, mark):.2f}× in the first {mark:.0%}", (10, 8))
-        axes.legend(loc="lower right")
         return _svg(canvas)
 
 
@@ -123,7 +124,7 @@ def calibration(bins: Sequence[tuple[float, float, int]]) -> str:
         bins: mean predicted probability, observed rate and number of rows.
     """
     with _drawing():
-        canvas = _canvas(3.9)
+        canvas = _canvas(3.4)
         axes, below = canvas.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         predicted, observed = [p for p, _, _ in bins], [o for _, o, _ in bins]
         bounds = [wilson(o, n) for _, o, n in bins]
@@ -139,7 +140,7 @@ def calibration(bins: Sequence[tuple[float, float, int]]) -> str:
         below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
         below.yaxis.set_major_formatter(FuncFormatter(lambda y, _: number(round(y))))
         for part in (axes, below):
-            part.tick_params(length=0)
+            part.tick_params(length=0, pad=5)
         axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
         axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
         axes.legend(loc="upper left")
@@ -197,8 +198,9 @@ def score_distribution(
             axes.stairs(shares, edges, fill=True, color=colour, alpha=0.25)
             axes.stairs(shares, edges, color=colour, linewidth=1.5, label=f"{name}, {sum(counts):,}")
         if threshold is not None:
-            axes.axvline(threshold, color=INK, linestyle="--", linewidth=1.2, label=f"threshold {number(threshold)}")
+            axes.axvline(threshold, color=INK, linestyle="--", linewidth=1.2, label=f"threshold {percent(threshold)}")
         axes.set(xlim=(edges[0], edges[-1]), ylim=(0, None))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
         axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
         axes.legend(loc="upper right")
@@ -236,7 +238,7 @@ def _reference(axes: Axes, points: Points, label: str) -> None:
 
 
 def _mark(
-    axes: Axes, x: float, y: float, words: str, offset: tuple[float, float], colour: str = BLUE
+    axes: Axes, x: float, y: float, words: str = "", offset: tuple[float, float] = (0, 0), colour: str = BLUE
 ) -> None:
     axes.plot([x], [y], marker="o", markersize=7, color=colour, markeredgecolor="white", markeredgewidth=1.5, zorder=5)
     side = "left" if offset[0] >= 0 else "right"
@@ -276,11 +278,11 @@ def _drawing() -> Iterator[None]:
         yield
 
 
-def _axes(x: str, y: str, height: float = 3.3) -> tuple[Canvas, Axes]:
+def _axes(x: str, y: str, height: float = 3.4) -> tuple[Canvas, Axes]:
     canvas = _canvas(height)
     axes = canvas.subplots()
     axes.set(xlabel=x, ylabel=y)
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, pad=5)
     return canvas, axes
 
 
@@ -317,8 +319,6 @@ def _renamed(svg: str, names: Sequence[str], prefix: str) -> str:
 
     def tag(found: re.Match[str]) -> str:
         known = re.sub(r' id="([^"]*)"', lambda id_: id_[0] if id_[1] in names else "", found[0])
-        return re.sub(
-            r'( id="|href="#|url\(#)([^")]+)', lambda id_: f"{id_[1]}{prefix}{names.index(id_[2])}", known
-        )
+        return re.sub(r'( id="|href="#|url\(#)([^")]+)', lambda id_: f"{id_[1]}{prefix}{names.index(id_[2])}", known)
 
     return re.sub(r"<[^>]+>", tag, svg)

@@ -23,8 +23,8 @@ def number(value: float | int | str | None) -> str:
     return _signed(f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}")
 
 
-def alike(value: float | None, model: float) -> str:
-    """Return ``value`` with the decimals that give ``model`` three significant digits, so that a row lines up.
+def alike(value: float | None, model: float, digits: int = 3) -> str:
+    """Return ``value`` with the decimals that give ``model`` so many significant digits, so that numbers line up.
 
     >>> alike(0.5, 0.8476), alike(4.2, 2.853), alike(0.01, 0.01105), alike(None, 1.0)
     ('0.500', '4.20', '0.0100', '–')
@@ -34,7 +34,7 @@ def alike(value: float | None, model: float) -> str:
     if not math.isfinite(value):
         return _not_finite(value)
     order = math.floor(math.log10(abs(model))) if model and math.isfinite(model) else -1
-    return _signed(f"{value:,.{min(max(2 - order, 0), 6)}f}")
+    return _signed(f"{value:,.{min(max(digits - 1 - order, 0), 6)}f}")
 
 
 def percent(rate: float | None) -> str:
@@ -50,6 +50,15 @@ def percent(rate: float | None) -> str:
     if abs(rate) < 0.00005:
         return "<0.01%"
     return _signed(f"{rate:.2%}" if abs(rate) < 0.001 else f"{rate:.1%}")
+
+
+def points(difference: float) -> str:
+    """Return a difference of two rates in percentage points.
+
+    >>> points(0.034), points(-0.1)
+    ('3.4 points', '−10.0 points')
+    """
+    return _signed(f"{100 * difference:.1f} points")
 
 
 def money(amount: float | None, currency: str = "") -> str:

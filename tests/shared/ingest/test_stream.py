@@ -78,13 +78,13 @@ def test_a_batch_that_died_between_its_writes_or_before_the_commit_is_not_double
             raise DataError("DIED", "The process died.")  # all is written, the checkpoint is not committed
         return done
 
-    with monkeypatch.context() as patched, pytest.raises(DataError, match="DIED"):
-        patched.setattr(stream, "append_once", dies)
+    monkeypatch.setattr(stream, "append_once", dies)
+    with pytest.raises(DataError, match="DIED"):
         folder.ingest()
+    monkeypatch.setattr(stream, "append_once", real)
     assert counts(folder.ingest()) == (3, 1, 2)
     assert folder.ids() == [1, 3]
     assert folder.aside() == [("1,1", ["new_key"]), ("2,x", ["type"]), ("4,y", ["type"])]
-    assert len(folder.ids("quarantine")) == 3 if False else len(folder.aside()) == 3
 
 
 def test_a_refused_batch_changes_nothing_until_its_file_is_mended(spark: SparkSession, tmp_path: Path) -> None:
