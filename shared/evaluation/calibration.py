@@ -41,10 +41,9 @@ def curve(predictions: DataFrame, *, label: str, probability: str, bins: int = 1
         DataError, ModelError: as `shared.evaluation.binary.evaluate`, except that one class is accepted.
     """
     rows = scored(predictions, label, probability)
-    shares = [place / bins for place in range(1, bins)] or [0.5]
+    shares = [place / bins for place in range(1, max(bins, 2))]
     bounds = rows.agg(F.percentile_approx("p", shares, 10_000)).collect()[0][0] or []
-    inner = sorted(set(bounds)) if bins > 1 else []
-    group = sum((F.when(F.col("p") > bound, 1).otherwise(0) for bound in inner), F.lit(0))
+    group = sum((F.when(F.col("p") > bound, 1).otherwise(0) for bound in sorted(set(bounds))), F.lit(0))
     found = rows.groupBy(group.alias("group")).agg(*tallies()).orderBy("group").collect()
     refuse(rows, found, label, probability, is_one_class_fine=True)
     return [CalibrationBin(row["expected"] / row["n"], row["positives"] / row["n"], row["rows"]) for row in found]

@@ -48,7 +48,7 @@ def scored(
         w.alias("w"),
         (-y * F.log(clipped) - (1 - y) * F.log1p(-clipped)).alias("log_loss"),
         ((p - y) ** 2).alias("squared_error"),
-        F.least(F.floor(p * BINS), F.lit(BINS - 1)).cast("int").alias("bin"),
+        F.greatest(F.least(F.floor(p * BINS), F.lit(BINS - 1)), F.lit(0)).cast("int").alias("bin"),
         log_odds_bucket(p).alias("bucket"),
         problem.alias("problem"),
         culprit.otherwise(F.col(weight).cast("string") if weight else F.lit(None)).alias("example"),
@@ -116,7 +116,7 @@ def refuse(
     if not count:
         raise DataError("EVALUATION_EMPTY", "There are no rows to evaluate.", "At least one row of each class.")
     if problems:
-        raise _explained(rows, count, label, probability)
+        raise _explained(rows, label, probability)
     n, positives = (sum(row[name] for row in found) for name in ("n", "positives"))
     if not is_one_class_fine and not 0 < positives < n:
         raise DataError(
@@ -127,17 +127,14 @@ def refuse(
         )
 
 
-def _explained(rows: DataFrame, count: int, label: str, probability: str) -> DataError | ModelError:
-    kinds = rows.where("problem IS NOT NULL").groupBy("problem")
-    found = {
-        row["problem"]: row
-        for row in kinds.agg(F.count("*").alias("rows"), F.min("example").alias("example")).collect()
-    }
+def _explained(rows: DataFrame, label: str, probability: str) -> DataError | ModelError:
+    kinds = rows.groupBy("problem").agg(F.count("*").alias("rows"), F.min("example").alias("example"))
+    found = {row["problem"]: row for row in kinds.collect()}
     code = next(code for code in _NEXT_STEPS if code in found)
     column = {"PROBABILITY_INVALID": probability, "WEIGHT_INVALID": "weight"}.get(code, label)
-    where = f"in {found[code]['rows']} of {count} rows."
-    what, expected, next_step = f"'{column}' is {found[code]['example'] or 'null'} {where}", *_NEXT_STEPS[code]
-    return (ModelError if code == "PROBABILITY_INVALID" else DataError)(code, what, expected, next_step)
+    bad, count = found[code], sum(row["rows"] for row in found.values())
+    what = f"'{column}' is {bad['example'] or 'null'} in {bad['rows']} of {count} rows."
+    return (ModelError if code == "PROBABILITY_INVALID" else DataError)(code, what, *_NEXT_STEPS[code])
 
 
 _NEXT_STEPS: Final = {

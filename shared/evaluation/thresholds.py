@@ -32,17 +32,20 @@ class Costs:
     success_rate: float
 
     def __post_init__(self) -> None:
-        if min(self.contact, self.value_saved) <= 0 or not 0 < self.success_rate <= 1:
+        # Written so that a NaN is refused as well.
+        if not (self.contact > 0 and self.value_saved > 0 and 0 < self.success_rate <= 1):
             raise ConfigError("COSTS_INVALID", f"{self}.", "Positive amounts, a rate in (0, 1].", "Edit costs.")
 
     @property
     def threshold(self) -> float:
-        """Probability from which a contact pays: ``contact / (success_rate * value_saved)``, at most 1 (Elkan 2001).
+        """Probability from which a contact pays: ``contact / (success_rate * value_saved)`` (Elkan 2001).
+
+        Above 1 no contact pays.
 
         >>> Costs(contact=10, value_saved=200, success_rate=0.25).threshold
         0.2
         """
-        return min(self.contact / (self.success_rate * self.value_saved), 1.0)
+        return self.contact / (self.success_rate * self.value_saved)
 
     def profit(self, true_positives: int, false_positives: int) -> float:
         """Return what contacting these customers is expected to earn.

@@ -99,9 +99,9 @@ def _records(
         text = F.coalesce(_CORRUPT, F.to_csv(F.struct(*rows.drop(_CORRUPT).columns), {"sep": source.delimiter}))
         rows = rows.withColumns({SOURCE_FILE: F.col("_metadata.file_path"), LINE: text})
     else:
-        lines = text_lines(spark, source, files).where(F.length(F.trim(LINE)) > 0)
-        if headers:
-            lines = lines.where(~F.col(LINE).isin(list(headers)))
+        lines = text_lines(spark, source, files).where(F.col(LINE) != "")
+        for header in headers:
+            lines = lines.where(F.col(LINE) != header)
         parsed = lines.select(LINE, SOURCE_FILE, F.from_csv(LINE, ddl, _options(source)).alias("_parsed"))
         rows = parsed.select(LINE, SOURCE_FILE, "_parsed.*")
     rows = rows.withColumns({name: typed(F.col(text), kinds[name], source) for name, text in own.items()})

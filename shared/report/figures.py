@@ -147,12 +147,20 @@ def calibration(bins: Sequence[tuple[float, float, int]]) -> str:
         return _svg(canvas)
 
 
-def profit(points: Points, chosen_share: float, *, rows: str = "customers", currency: str = "") -> str:
-    """Draw (share selected, profit), with the share that the threshold selects and what it earns.
+def profit(
+    points: Points,
+    chosen_share: float,
+    *,
+    earned: float | None = None,
+    rows: str = "customers",
+    currency: str = "",
+) -> str:
+    """Draw (share selected, profit), with the share that the threshold selects.
 
     Args:
         points: the curve, by ascending share, from (0, 0).
         chosen_share: share of the rows at or above the threshold.
+        earned: profit at the threshold, to be written there; the curve alone would give it only nearly.
         rows: what the axis calls them.
         currency: sign put in front of amounts.
     """
@@ -165,11 +173,19 @@ def profit(points: Points, chosen_share: float, *, rows: str = "customers", curr
         axes.plot(x, y, color=BLUE, linewidth=2)
         axes.axvline(chosen_share, color=ORANGE, linestyle="--", linewidth=1.2)
         axes.set_xlim(0, 1)
-        axes.margins(y=0.16)
+        axes.margins(y=0.08)
+        words = f"select {chosen_share:.0%}" + (f": {money(earned, currency)}" if earned is not None else "")
+        side = "left" if chosen_share < 0.25 else "right" if chosen_share > 0.75 else "center"
+        axes.text(
+            *(chosen_share, 1.02, words),
+            transform=axes.get_xaxis_transform(),
+            ha=side,
+            color=ORANGE,
+            weight="bold",
+            fontsize=9.5,
+        )
         if points:
-            earned = _at(points, chosen_share)
-            words = f"select {chosen_share:.0%}: {money(earned, currency)}"
-            _mark(axes, chosen_share, earned, words, (8, 9) if chosen_share < 0.6 else (-8, 9), ORANGE)
+            _mark(axes, chosen_share, _at(points, chosen_share), colour=ORANGE)
         axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda amount, _: money(amount, currency)))
         return _svg(canvas)
@@ -241,10 +257,10 @@ def _mark(
     axes: Axes, x: float, y: float, words: str = "", offset: tuple[float, float] = (0, 0), colour: str = BLUE
 ) -> None:
     axes.plot([x], [y], marker="o", markersize=7, color=colour, markeredgecolor="white", markeredgewidth=1.5, zorder=5)
-    side = "left" if offset[0] >= 0 else "right"
-    axes.annotate(
-        words, (x, y), xytext=offset, textcoords="offset points", ha=side, color=colour, weight="bold", fontsize=9.5
-    )
+    if words:
+        axes.annotate(
+            words, (x, y), xytext=offset, textcoords="offset points", color=colour, weight="bold", fontsize=9.5
+        )
 
 
 def _shares(axes: Axes) -> None:

@@ -1,0 +1,134 @@
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chispa import assert_df_equality
+from pyspark.ml import PipelineModel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+
+from shared.core.errors import ConfigError, DataError, ModelError
+from shared.evaluation.calibration import CalibrationBin, IsotonicScaling, PlattScaling, curve, prior_corrected
+
+NAMES = {"label": "label", "probability": "p"}
+SCALINGS = [PlattScaling("p", "label"), IsotonicScaling("p", "label")]
+
+
+def held_out(spark: SparkSession, scores: list[float], count: int = 600) -> tuple[DataFrame, list[int], list[float]]:
+    draw = random.Random(11)
+    p = [draw.choice(scores) for _ in range(count)]
+    y = [int(draw.random() < value**2) for value in p]
+    return spark.createDataFrame(list(zip(y, p, strict=True)), "label int, p double").coalesce(2), y, p
+
+
+def mapped(rows: DataFrame) -> dict[float, float]:
+    return {row["before"]: row["p"] for row in rows.select("before", "p").distinct().collect()}
+
+
+def test_isotonic_scaling_equals_scikit_learn_on_few_scores(spark: SparkSession) -> None:
+    scores = [i / 20 for i in range(1, 20)]
+    rows, y, p = held_out(spark, scores)
+
+    scaled = mapped(IsotonicScaling("p", "label").fit(rows).transform(rows.withColumn("before", F.col("p"))))
+
+    expected = IsotonicRegression(y_min=1e-6, y_max=1 - 1e-6).fit(p, y).predict(scores)
+    assert [scaled[score] for score in scores] == pytest.approx(list(expected), abs=1e-9)
+
+
+def test_isotonic_scaling_rises_between_its_knots_and_never_says_never(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([(0, 0.2)] * 3 + [(1, 0.2)] + [(1, 0.6)] * 4, "label int, p double")
+    at = spark.createDataFrame([(v, v) for v in (0.0, 0.2, 0.3, 0.4, 0.6, 1.0)], "before double, p double")
+
+    scaled = mapped(IsotonicScaling("p", "label").fit(rows).transform(at))
+
+    assert scaled == pytest.approx(
+        {0.0: 0.25, 0.2: 0.25, 0.3: 0.4375, 0.4: 0.625, 0.6: 1 - 1e-6, 1.0: 1 - 1e-6}, abs=1e-12
+    )
+
+
+def test_isotonic_scaling_of_many_scores_has_few_knots_and_calibrates(spark: SparkSession) -> None:
+    rows, y, _ = held_out(spark, [i / 4000 for i in range(1, 4000)], 3000)
+
+    scaling = IsotonicScaling("p", "label", knots=20).fit(rows)
+
+    assert scaling.getStatement().count("WHEN") <= 20
+    gaps = [abs(b.predicted - b.observed) for b in curve(scaling.transform(rows), **NAMES, bins=5)]
+    assert max(gaps) < 0.02
+    assert max(abs(b.predicted - b.observed) for b in curve(rows, **NAMES, bins=5)) > 0.15
+    assert sum(y) > 0
+
+
+def test_platt_scaling_equals_a_logistic_regression_on_the_log_odds(spark: SparkSession) -> None:
+    scores = [0.0, 0.1, 0.3, 0.5, 0.9, 1.0]
+    rows, y, p = held_out(spark, scores)
+
+    scaled = mapped(PlattScaling("p", "label").fit(rows).transform(rows.withColumn("before", F.col("p"))))
+
+    clipped = np.clip([*p, *scores], 1e-6, 1 - 1e-6)
+    logits = np.log(clipped / (1 - clipped)).reshape(-1, 1)
+    oracle = LogisticRegression(C=1e12, tol=1e-12, max_iter=1000).fit(logits[: len(p)], y)
+    expected = oracle.predict_proba(logits[len(p) :])[:, 1]
+    assert [scaled[score] for score in scores] == pytest.approx(list(expected), abs=1e-5)
+
+
+def test_saved_scalings_need_no_code_of_ours(spark: SparkSession, tmp_path: Path) -> None:
+    rows, _, _ = held_out(spark, [0.1, 0.4, 0.8])
+    model = PipelineModel([scaling.fit(rows) for scaling in SCALINGS])
+
+    model.write().overwrite().save(str(tmp_path / "model"))
+
+    loaded = PipelineModel.load(str(tmp_path / "model"))
+    assert {type(stage).__module__ for stage in loaded.stages} == {"pyspark.ml.feature"}
+    assert_df_equality(loaded.transform(rows), model.transform(rows), ignore_row_order=True)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_a_scaling_refuses_rows_it_cannot_learn_from(
+    spark: SparkSession, scaling: PlattScaling | IsotonicScaling
+) -> None:
+    rows = spark.createDataFrame([(1, 0.7), (1, 0.2)], "label int, p double")
+
+    with pytest.raises(DataError, match="LABEL_ONE_CLASS"):
+        scaling.fit(rows)
+    with pytest.raises(ModelError, match="PROBABILITY_INVALID"):
+        scaling.fit(rows.selectExpr("cast(p > 0.5 AS int) AS label", "cast('NaN' AS double) AS p"))
+
+
+@pytest.mark.parametrize("knots", [1, 201])
+def test_a_number_of_knots_out_of_bounds_is_refused(knots: int) -> None:
+    with pytest.raises(ConfigError, match="KNOTS_INVALID"):
+        IsotonicScaling("p", "label", knots=knots)
+
+
+def test_the_curve_keeps_ties_together_and_refuses_nulls(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([(1, 0.5), (0, 0.5), (0, 0.5), (1, 0.75)], "label int, p double")
+
+    assert curve(rows, **NAMES, bins=4) == [CalibrationBin(0.5, 1 / 3, 3), CalibrationBin(0.75, 1.0, 1)]
+    assert curve(rows, **NAMES, bins=1) == [CalibrationBin(0.5625, 0.5, 4)]
+    with pytest.raises(DataError, match="LABEL_NULL"):
+        curve(rows.selectExpr("nullif(label, 1) AS label", "p"), **NAMES)
+    with pytest.raises(DataError, match="EVALUATION_EMPTY"):
+        curve(rows.limit(0), **NAMES)
+
+
+def test_prior_correction_is_the_theorem_of_elkan_and_undoes_itself(spark: SparkSession) -> None:
+    base, target = 0.4, 0.05
+    rows = spark.createDataFrame([(v,) for v in (0.0, 0.1, 0.6, 1.0)], "p double")
+    corrected = prior_corrected(F.col("p"), base, target)
+
+    found = rows.select("p", corrected.alias("there"), prior_corrected(corrected, target, base).alias("back")).collect()
+
+    for p, there, back in found:
+        # Elkan (2001), theorem 2, with b the base rate and b' the other.
+        theorem = target * (p - p * base) / (base - p * base + target * p - base * target)
+        assert there == pytest.approx(theorem, abs=1e-12)
+        assert back == pytest.approx(p, abs=1e-12)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, float("nan")])
+def test_a_rate_without_both_classes_cannot_be_corrected(spark: SparkSession, rate: float) -> None:
+    with pytest.raises(ConfigError, match="RATE_INVALID"):
+        prior_corrected(F.lit(0.5), rate, 0.1)

@@ -1,0 +1,114 @@
+"""The plots: light, the same for the same points, with their words as text."""
+
+import re
+import threading
+from xml.etree import ElementTree
+
+import matplotlib
+import pytest
+
+from shared.report import figures
+
+CURVE = [(0.0, 0.0), (0.1, 0.4), (0.5, 0.8), (1.0, 1.0)]
+BINS = [(0.05, 0.04, 100), (0.3, 0.35, 80), (0.8, 0.7, 3)]
+
+DRAWN = {
+    "roc": lambda: figures.roc(CURVE, 0.75),
+    "precision_recall": lambda: figures.precision_recall([(0.1, 0.9), (1.0, 0.2)], 0.2),
+    "gains": lambda: figures.gains(CURVE, 0.2),
+    "lift": lambda: figures.lift([(0.1, 4.0), (1.0, 1.0)]),
+    "calibration": lambda: figures.calibration(BINS),
+    "profit": lambda: figures.profit([(0.0, 0.0), (0.5, 80.0), (1.0, -20.0)], 0.4),
+    "score_distribution": lambda: figures.score_distribution([(0.0, 0.5, 1, 9), (0.5, 1.0, 7, 2)], 0.3),
+    "importance": lambda: figures.importance([("tenure", 0.5), ("price", 0.2)]),
+}
+EMPTY = {
+    "roc": lambda: figures.roc([], 0.5),
+    "precision_recall": lambda: figures.precision_recall([], 0.2),
+    "gains": lambda: figures.gains([], 0.2),
+    "lift": lambda: figures.lift([]),
+    "calibration": lambda: figures.calibration([]),
+    "profit": lambda: figures.profit([], 0.0),
+    "score_distribution": lambda: figures.score_distribution([]),
+    "importance": lambda: figures.importance([]),
+}
+
+
+def words(svg: str) -> list[str]:
+    return [element.text or "" for element in ElementTree.fromstring(svg).iter("text")]
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_plot_is_one_light_element_that_points_nowhere_and_is_always_the_same(name: str) -> None:
+    svg = DRAWN[name]()
+    assert ElementTree.fromstring(svg).tag == "svg"
+    assert len(svg) < 40_000
+    assert "://" not in svg
+    assert "<style" not in svg
+    assert svg == DRAWN[name]()
+    ids = re.findall(r' id="([^"]+)"', svg)
+    assert len(ids) == len(set(ids))
+    assert set(ids) == set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_a_plot_of_nothing_is_drawn_without_a_curve(name: str) -> None:
+    assert ElementTree.fromstring(EMPTY[name]()).tag == "svg"
+
+
+def test_different_plots_share_no_ids() -> None:
+    ids = [set(re.findall(r' id="([^"]+)"', draw())) for draw in DRAWN.values()]
+    assert sum(map(len, ids)) == len(set().union(*ids)) > 0
+
+
+def test_the_curve_is_read_off_at_the_mark() -> None:
+    # Halfway between (0.1, 0.4) and (0.5, 0.8) lies (0.3, 0.6).
+    assert "model: first 30% hold 60%" in words(figures.gains(CURVE, 0.2, mark=0.3))
+    assert "model" in words(figures.gains(CURVE, 0.2, mark=None))
+    assert "2.50× in the first 55%" in words(figures.lift([(0.1, 4.0), (1.0, 1.0)], mark=0.55))
+    assert "4.00× in the first 5%" in words(figures.lift([(0.1, 4.0), (1.0, 1.0)], mark=0.05))
+
+
+def test_axes_speak_of_the_rows_they_were_given() -> None:
+    shown = words(figures.gains(CURVE, 0.2, rows="machines", positives="failures"))
+    assert {"share of machines, highest score first", "share of failures found"} <= set(shown)
+
+
+def test_profit_names_the_share_and_the_exact_amount() -> None:
+    curve = [(0.0, 0.0), (0.5, 80_000.0), (1.0, -20_000.0)]
+    shown = words(figures.profit(curve, 0.35, earned=54_321.0, currency="€"))
+    assert "select 35%: €54,321" in shown
+    assert "−€20,000" in shown
+    assert "select 35%" in words(figures.profit(curve, 0.35))
+
+
+def test_scores_are_shares_of_their_own_class() -> None:
+    shown = words(
+        figures.score_distribution([(0.0, 0.5, 1, 900), (0.5, 1.0, 3, 100)], 0.3, positives="left", negatives="stayed")
+    )
+    assert {"left, 4", "stayed, 1,000", "threshold 30.0%"} <= set(shown)
+    assert "80%" in shown
+
+
+def test_names_are_shown_as_they_are_and_cut_when_long() -> None:
+    odd = ["$a_1$ and $b^2$", '<b> & "q" id="x"', "特徴量", "_hidden", "a.123456789"]
+    shown = words(figures.importance([(name, 0.1) for name in odd] + [("n" * 200, 0.1)]))
+    assert set(odd) <= set(shown)
+    assert "n" * 33 + "…" in shown
+
+
+def test_equal_names_are_two_bars() -> None:
+    assert words(figures.importance([("tenure", 0.5), ("tenure", 0.2)])).count("tenure") == 2
+
+
+def test_settings_of_matplotlib_stay_as_they_were_even_with_threads() -> None:
+    before = dict(matplotlib.rcParams)
+    drawn: list[str] = []
+    threads = [threading.Thread(target=lambda: drawn.append(figures.roc(CURVE, 0.75))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(drawn) == {figures.roc(CURVE, 0.75)}
+    assert len(drawn) == 4
+    assert dict(matplotlib.rcParams) == before
