@@ -32,7 +32,6 @@ _MEANINGS = {
     "ece": ("lower", "mean distance of predicted and observed rate, ten bins"),
     "lift_at_10pct": ("higher", "churn among the riskiest tenth over churn among all"),
 }
-_SHOWN_FEATURES = 15
 
 
 def report(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
@@ -88,7 +87,7 @@ def _headlines(evaluation: Mapping[str, Any]) -> list[Headline]:
     selected = evaluation["confusion"]["true_positives"] + evaluation["confusion"]["false_positives"]
     return [
         Headline("AUC on unseen customers", f"{test['auc']:.3f}", reach),
-        Headline("Lift in the riskiest tenth", f"{test['lift_at_10pct']:.1f} x", "over contacting at random"),
+        Headline("Lift in the riskiest tenth", f"{test['lift_at_10pct']:.1f}×", "over contacting at random"),
         Headline("Churn rate", f"{test['positives'] / test['rows']:.1%}", f"{test['rows']:,} test rows"),
         Headline(
             "Expected profit", f"{evaluation['profit_at_threshold']:,.0f}", f"from contacting {selected:,} of them"
@@ -129,17 +128,16 @@ def _figures(evaluation: Mapping[str, Any]) -> list[Figure]:
     confusion = evaluation["confusion"]
     chosen = (confusion["true_positives"] + confusion["false_positives"]) / test["rows"]
     profit = [(share, money) for share, money in evaluation["profit"]]
-    shown = evaluation["importance"][:_SHOWN_FEATURES]
     return [
         Figure(
             "Gains",
-            figures.gains(gains, rate),
+            figures.gains(gains, rate, positives="churners"),
             "How many churners one finds by contacting the riskiest first.",
             "decision",
         ),
         Figure(
             "Profit",
-            figures.profit(profit, chosen),
+            figures.profit(profit, chosen, earned=evaluation["profit_at_threshold"]),
             "What contacting the riskiest share is expected to earn.",
             "decision",
         ),

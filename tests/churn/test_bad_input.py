@@ -149,7 +149,7 @@ def test_future_timestamps_are_stopped_at_the_gate(churn: Churn, tmp_path: Path)
 
 LABELS = {
     "one class": (
-        text([HEADER, *(row[:-3] + ",No" if row.endswith("Yes") else row for row in GOOD[1:])]),
+        text([HEADER, *(row[:-3] + "No" if row.endswith("Yes") else row for row in GOOD[1:])]),
         "LABEL_ONE_CLASS",
     ),
     "nulls": (changed(",Yes\n", ",\n").replace(",Yes\n", ",\n"), "LABEL_NULL"),

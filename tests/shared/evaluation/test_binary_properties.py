@@ -124,7 +124,7 @@ def test_a_bad_row_in_a_slice_beyond_the_limit_is_still_refused(spark: SparkSess
         "label int, p double, part string",
     )
 
-    with pytest.raises(DataError, match="LABEL_NULL.* in 1 of 4 rows"):
+    with pytest.raises(DataError, match=r"LABEL_NULL.* in 1 of 4 rows"):
         by_slice(rows, "part", **NAMES, limit=1)
     [large] = by_slice(rows.where("label IS NOT NULL"), "part", **NAMES, limit=1)
     assert large == {"slice": "large", "rows": 3, "observed": 1 / 3, "predicted": pytest.approx(1.3 / 3), "auc": 1.0}

@@ -59,7 +59,7 @@ def test_each_file_is_taken_once_and_bad_rows_are_put_aside(spark: SparkSession,
     assert len(folder.ids("bronze")) == 4
 
 
-@pytest.mark.parametrize("write", [1, 2, 3, 4])
+@pytest.mark.parametrize("write", [3, 4])
 def test_a_batch_that_died_between_its_writes_or_before_the_commit_is_not_doubled(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: int
 ) -> None:
