@@ -149,12 +149,6 @@ def _figures(evaluation: Mapping[str, Any]) -> list[Figure]:
         Figure("Lift", figures.lift(lift), "Churn among the contacted over churn among all."),
         Figure("ROC", figures.roc(roc, test["auc"]), "Churners found against loyal customers contacted."),
         Figure("Precision and recall", figures.precision_recall(precision, rate), "Share of hits among the contacted."),
-        Figure(
-            "Features",
-            figures.importance([(name, size) for name, size in shown]),
-            "What moves the score most.",
-            "features",
-        ),
     ]
 
 

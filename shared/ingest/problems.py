@@ -16,7 +16,7 @@ _FILE = re.compile(r"(?:while reading file|Path does not exist:) (?P<file>\S+?)\
 _JARS = {"s3a": "hadoop-aws", "abfss": "hadoop-azure", "abfs": "hadoop-azure", "gs": "gcs-connector"}
 _TRUNCATED = ("EOFException", "Unexpected end of", "ZipException", "not in gzip format", "not a gzip file")
 _UNREADABLE = ("FAILED_READ_FILE", "CANNOT_READ_FILE_FOOTER", "is not a Parquet file")
-_DATABASE_DOWN = r"Connection to \S+ refused|UnknownHostException|connection attempt failed|I/O error occurred"
+_DATABASE_DOWN = r"FAILED_JDBC.CONNECTION|Connection to \S+ refused|UnknownHostException|connection attempt failed|I/O error occurred"
 
 
 @contextmanager
@@ -31,7 +31,9 @@ def explained(what: str) -> Iterator[None]:
     try:
         yield
     except (PySparkException, Py4JJavaError) as error:
-        problem = _problem(str(error), what)
+        # Spark's own sentence says only that the connection failed; what the server said is among the causes.
+        causes = getattr(error, "_stackTrace", "")
+        problem = _problem(f"{error} {causes}", what)
         if problem is None:
             raise
         raise problem from error

@@ -151,7 +151,7 @@ def test_a_table_is_ingested_and_the_password_is_nowhere(
     assert read(spark, warehouse.table("silver_test_bills")).agg(F.sum("amount")).collect()[0][0] == 20100 + 50
     rows = readers.read(spark, bills, BILLS)
     rows.explain("extended")
-    shown = "".join(capfd.readouterr()) + repr(bills) + str(bills.model_dump()) + str(rows.toJSON().take(1))
+    shown = "".join(capfd.readouterr()) + repr(bills) + str(bills.model_dump()) + str(rows.take(1))
     files = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
     assert "bills" in shown
     assert PASSWORD not in shown

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from shared.core.columns import INGEST_ID, INGESTED_TS, Column, Table
 from shared.core.errors import DataError
 from shared.delta.read import read
-from shared.delta.tables import Warehouse, exists
+from shared.delta.tables import Warehouse
 from shared.ingest import pipeline
 from shared.ingest.pipeline import IngestResult, accounted, ingest
 from shared.ingest.source import Source
