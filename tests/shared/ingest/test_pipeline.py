@@ -86,7 +86,6 @@ def test_the_same_source_again_gives_the_same_tables(spark: SparkSession, tmp_pa
 REFUSED = {
     "EMPTY_SOURCE in.csv has no rows": HEADER,
     "GATE_FAILED type(amount) must be double": HEADER + "1,Ann,x\n2,Bob,y\n3,Cy,1\n",
-    "GATE_FAILED unique(bill_id) must not repeat": HEADER + "1,Ann,1\n1,Bob,1\n",
     "WRONG_ENCODING in.csv is not UTF-8": HEADER + "1,Zoë,1\n",
     "SCHEMA_MISMATCH lacks columns ['amount']": "bill_id,name\n1,Ann\n",
 }
