@@ -83,6 +83,7 @@ class ModelConfig(Settings):
         boosted_trees, boosted_depth, boosted_step: size and learning rate of the boosted trees.
         tree_leaf: least rows in a leaf of either.
         max_levels: categorical features with more levels are left out.
+        max_correlation: of two numeric features that correlate more, the later is left out; 1 keeps all.
         positive_weight: weight of a churner in training; probabilities are corrected for it afterwards.
     """
 
@@ -101,6 +102,7 @@ class ModelConfig(Settings):
     boosted_step: float = Field(0.15, gt=0.0, le=1.0)
     tree_leaf: int = Field(5, ge=1)
     max_levels: int = Field(100, ge=2)
+    max_correlation: float = Field(1.0, gt=0.0, le=1.0)
     positive_weight: float = Field(1.0, gt=0.0)
 
 

@@ -22,6 +22,7 @@ from shared.delta.tables import Warehouse
 from shared.delta.write import overwrite
 from shared.features import windows
 from shared.features.split import by_hash
+from shared.features.text import standardised
 from shared.features.windows import WindowFeature
 
 FEATURES = "gold_churn_features"
@@ -241,8 +242,8 @@ def _contract(contracts: DataFrame, snapshots: DataFrame) -> DataFrame:
 
 def _person(customers: DataFrame) -> DataFrame:
     """Return who the customer is; case and blanks are typing, and an empty text is no value."""
-    typed = {name: F.nullif(F.lower(F.trim(name)), F.lit("")) for name in ("segment", "region", "age_band")}
-    return customers.select(CUSTOMER_ID, "signup_date", *(text.alias(name) for name, text in typed.items()))
+    typed = [standardised(name).alias(name) for name in ("segment", "region", "age_band")]
+    return customers.select(CUSTOMER_ID, "signup_date", *typed)
 
 
 def _split(rows: DataFrame, config: ChurnConfig) -> DataFrame:

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from churn.algorithms import candidates, reasons
 from churn.algorithms.candidates import PROBABILITY, Inputs
-from churn.config import ChurnConfig
+from churn.config import ChurnConfig, ModelConfig
 from churn.features import BOOKKEEPING, FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL, OUTCOME_END_DATE, SNAPSHOT_DATE
 from shared.core.errors import DataError, ModelError
@@ -26,6 +26,7 @@ from shared.evaluation.binary import BinaryMetrics, evaluate
 from shared.evaluation.calibration import PlattScaling
 from shared.evaluation.thresholds import Costs
 from shared.features import leakage
+from shared.features import selection as selecting
 from shared.registry import models, tracking
 
 MODEL = "churn"
@@ -85,7 +86,7 @@ def fit(rows: DataFrame, config: ChurnConfig) -> Trained:
     """
     train_rows, validation_rows = (rows.where(F.col(SPLIT) == part).cache() for part in ("train", "validation"))
     _refuse_leaks(train_rows, validation_rows, config)
-    inputs, dropped = _usable(train_rows, config.model.max_levels)
+    inputs, dropped = _usable(train_rows, config.model)
     stages = candidates.fit_preparation(train_rows, inputs, config.model.knots)
     prepared = PipelineModel(stages)
     fitted = candidates.fit_candidates(
@@ -177,22 +178,14 @@ def _refuse_leaks(train_rows: DataFrame, validation_rows: DataFrame, config: Chu
     )
 
 
-def _usable(train_rows: DataFrame, max_levels: int) -> tuple[Inputs, dict[str, str]]:
-    """Leave out features that are empty, the same everywhere, or have too many levels, and say so."""
+def _usable(train_rows: DataFrame, config: ModelConfig) -> tuple[Inputs, Mapping[str, str]]:
+    """Leave out features that cannot help, and say why."""
     inputs = candidates.inputs_of(train_rows, BOOKKEEPING)
-    counts = train_rows.agg(
-        *(F.approx_count_distinct(name).alias(name) for name in inputs.names),
-        *(F.count(name).alias(f"{name}__count") for name in inputs.names),
-    ).collect()[0]
-    empty = {name: "no value in any training row" for name in inputs.names if not counts[f"{name}__count"]}
-    total = max(counts[f"{name}__count"] for name in inputs.names) if inputs.names else 0
-    constant = {
-        name: "the same value in every training row"
-        for name in inputs.names
-        if counts[name] == 1 and counts[f"{name}__count"] == total
-    }
-    many = {name: f"more than {max_levels} levels" for name in inputs.categorical if counts[name] > max_levels}
-    dropped = empty | constant | many
+    selection = selecting.varying(train_rows, inputs.names, max_levels=config.max_levels)
+    dropped = dict(selection.dropped)
+    numeric = [name for name in inputs.numeric if name in selection.kept]
+    if config.max_correlation < 1 and numeric:
+        dropped |= selecting.uncorrelated(train_rows, numeric, max_correlation=config.max_correlation).dropped
     kept = Inputs(
         tuple(name for name in inputs.numeric if name not in dropped),
         tuple(name for name in inputs.categorical if name not in dropped),

@@ -9,13 +9,15 @@ from typing import Any, cast
 
 from pyspark.ml import Estimator, PipelineModel, Transformer
 from pyspark.ml.classification import GBTClassifier, LogisticRegression, RandomForestClassifier
-from pyspark.ml.feature import Imputer, OneHotEncoder, SQLTransformer, StringIndexer, VectorAssembler
+from pyspark.ml.feature import Imputer, SQLTransformer, VectorAssembler
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from churn.config import ModelConfig
 from shared.core.columns import quoted
+from shared.features import encoding
 from shared.features.basis import HingeBasis
+from shared.features.imputation import MissingFlags, flag_of
 
 LABEL = "label"
 WEIGHT = "_weight"
@@ -64,10 +66,10 @@ def fit_preparation(train: DataFrame, inputs: Inputs, knots: int) -> list[Transf
         knots: hinges for each numeric column.
     """
     steps = _Fitted(train)
-    flagged = _with_nulls(train, inputs.numeric)
     filled = [f"_{name}" for name in inputs.numeric]
-    flags = [f"_{name}__is_missing" for name in flagged]
-    steps.add(SQLTransformer(statement=_typed_statement(inputs, flagged)))
+    steps.add(_typed(inputs))
+    steps.add(MissingFlags(inputCols=filled))
+    flags = [name for name in map(flag_of, filled) if name in steps.rows.columns]
     hinges: list[str] = []
     if filled:
         steps.add(Imputer(strategy="median", inputCols=filled, outputCols=filled))
@@ -77,8 +79,8 @@ def fit_preparation(train: DataFrame, inputs: Inputs, knots: int) -> list[Transf
     onehot = [f"_{name}__is" for name in inputs.categorical]
     indexed = [f"_{name}__index" for name in inputs.categorical]
     if onehot:
-        steps.add(StringIndexer(inputCols=list(inputs.categorical), outputCols=indexed, handleInvalid="keep"))
-        steps.add(OneHotEncoder(inputCols=indexed, outputCols=onehot, dropLast=False, handleInvalid="keep"))
+        steps.add(encoding.indexer(inputs.categorical, indexed))
+        steps.add(encoding.one_hot(indexed, onehot))
     steps.add(VectorAssembler(inputCols=[*filled, *flags, *hinges, *onehot], outputCol=_LINEAR))
     # Trees split an indexed column by sets of levels, which 0/1 columns would only allow one level at a time.
     steps.add(VectorAssembler(inputCols=[*filled, *flags, *indexed], outputCol=_TREE))
@@ -125,17 +127,9 @@ class _Fitted:
         self.stages.append(fitted)
 
 
-def _with_nulls(rows: DataFrame, numeric: Sequence[str]) -> list[str]:
-    counts = (
-        rows.select([F.count_if(F.col(name).isNull()).alias(name) for name in numeric]).first() if numeric else None
-    )
-    return [name for name in numeric if counts and counts[name]]
-
-
-def _typed_statement(inputs: Inputs, flagged: Sequence[str]) -> str:
-    typed = [f"CAST(`{name}` AS DOUBLE) AS `_{name}`" for name in inputs.numeric]
-    flags = [f"CAST(`{name}` IS NULL AS DOUBLE) AS `_{name}__is_missing`" for name in flagged]
-    return "SELECT " + ", ".join(["*", *typed, *flags]) + " FROM __THIS__"
+def _typed(inputs: Inputs) -> SQLTransformer:
+    doubles = [f"CAST(`{name}` AS DOUBLE) AS `_{name}`" for name in inputs.numeric]
+    return SQLTransformer(statement=f"SELECT {', '.join(['*', *doubles])} FROM __THIS__")
 
 
 def _estimator(name: str, config: ModelConfig, levels: int, seed: int) -> Estimator:

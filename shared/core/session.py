@@ -114,6 +114,8 @@ def _local_conf(config: SessionConfig) -> dict[str, str]:
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         # Delta rebuilds a table's state with 50 tasks by default: seconds on a laptop, for a few files.
         "spark.databricks.delta.snapshotPartitions": "2",
+        # Listing folders in parallel, which VACUUM always does, makes 10,000 tasks by default.
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
     }
     if _LOG_SETTINGS.is_file():  # not when the code runs from a zip
         settings["spark.driver.extraJavaOptions"] += f" -Dlog4j2.configurationFile={_LOG_SETTINGS.as_uri()}"

@@ -1,9 +1,11 @@
-"""Bases that let a linear model bend: hinges and natural cubic splines, with knots learned from training rows.
+"""Bases that let a linear model bend: hinges, natural cubic splines, powers and products.
+
+Knots are learned from training rows.
 
 `fit` returns Spark's own SQLTransformer with the knots written into its statement, so a saved pipeline loads anywhere.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pyspark.ml import Estimator
 from pyspark.ml.feature import SQLTransformer
@@ -36,12 +38,11 @@ class HingeBasis(Estimator[SQLTransformer]):
 
     def _fit(self, dataset: DataFrame) -> SQLTransformer:
         knots = quantiles(dataset, self.input_columns, self.knots)
-        terms = [
+        return _adding(
             f"{_above(name, knot)} AS `{output}`"
             for name in self.input_columns
             for knot, output in zip(knots[name], hinge_columns(name, len(knots[name])), strict=True)
-        ]
-        return SQLTransformer(statement=f"SELECT {', '.join(['*', *terms])} FROM __THIS__")
+        )
 
 
 class NaturalSpline(Estimator[SQLTransformer]):
@@ -66,12 +67,31 @@ class NaturalSpline(Estimator[SQLTransformer]):
 
     def _fit(self, dataset: DataFrame) -> SQLTransformer:
         knots = quantiles(dataset, self.input_columns, self.knots)
-        terms = [
+        return _adding(
             f"{text} AS `{name}__s{place}`"
             for name in self.input_columns
             for place, text in enumerate(_cubic_terms(name, knots[name]))
-        ]
-        return SQLTransformer(statement=f"SELECT {', '.join(['*', *terms])} FROM __THIS__")
+        )
+
+
+def powers(columns: Sequence[str], degree: int) -> SQLTransformer:
+    """Return the step that adds ``<name>__p2`` … ``<name>__p<degree>``; null stays null.
+
+    Raises:
+        ConfigError: the degree is below 2.
+    """
+    if degree < 2:
+        raise ConfigError("DEGREE_INVALID", f"Degree {degree}.", "At least 2.")
+    return _adding(
+        f"power(`{identifier(name)}`, {exponent}) AS `{name}__p{exponent}`"
+        for name in columns
+        for exponent in range(2, degree + 1)
+    )
+
+
+def products(pairs: Sequence[tuple[str, str]]) -> SQLTransformer:
+    """Return the step that adds the interaction ``<left>__x__<right>`` of each pair of numeric columns; null when one is."""
+    return _adding(f"`{identifier(left)}` * `{identifier(right)}` AS `{left}__x__{right}`" for left, right in pairs)
 
 
 def hinge_columns(name: str, count: int) -> list[str]:
@@ -99,6 +119,10 @@ def quantiles(rows: DataFrame, columns: Sequence[str], count: int) -> Mapping[st
         name: sorted({knot for knot in found[name] or [] if found[f"{name}__min"] < knot < found[f"{name}__max"]})
         for name in columns
     }
+
+
+def _adding(terms: Iterable[str]) -> SQLTransformer:
+    return SQLTransformer(statement=f"SELECT {', '.join(['*', *terms])} FROM __THIS__")
 
 
 def _above(name: str, knot: float) -> str:

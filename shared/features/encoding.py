@@ -1,0 +1,106 @@
+"""Levels of categorical columns as numbers: places, 0/1 columns, or the smoothed rate of the label.
+
+An encoding by the label must not see a row's own label: use `out_of_fold` for the training rows, `TargetEncoding` for all
+others. The encoding of training rows by the fitted encoder is a leak.
+"""
+
+from collections.abc import Sequence
+
+from pyspark.ml import Estimator, Pipeline, PipelineModel
+from pyspark.ml.feature import OneHotEncoder, SQLTransformer, StringIndexer, TargetEncoder
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from shared.core.columns import identifier, quoted
+from shared.core.errors import ConfigError
+
+
+def indexer(columns: Sequence[str], outputs: Sequence[str]) -> StringIndexer:
+    """Return the estimator of places: 0 for the most frequent level, ties by name; null and unseen share the last."""
+    return StringIndexer(inputCols=list(columns), outputCols=list(outputs), handleInvalid="keep")
+
+
+def one_hot(indices: Sequence[str], outputs: Sequence[str]) -> OneHotEncoder:
+    """Return the estimator of 0/1 vectors of the places that `indexer` gives, with a column for null and unseen."""
+    return OneHotEncoder(inputCols=list(indices), outputCols=list(outputs), dropLast=False, handleInvalid="keep")
+
+
+class TargetEncoding(Estimator[PipelineModel]):
+    """Adds ``<name>__target``: the rate of positives of the level, drawn to the overall rate where the level is rare.
+
+    ``(sum of labels + smoothing × overall rate) / (rows + smoothing)``, Micci-Barreca (2001), by Spark's TargetEncoder.
+    Null and unseen share a level, which has the overall rate where the training rows have no null.
+
+    Args:
+        inputCols: text columns.
+        labelCol: 0 or 1.
+        smoothing: rows of the overall rate that are mixed in.
+    """
+
+    def __init__(self, inputCols: Sequence[str], labelCol: str, smoothing: float = 20.0) -> None:  # noqa: N803
+        super().__init__()
+        if smoothing < 0:
+            raise ConfigError("SMOOTHING_INVALID", f"Smoothing {smoothing}.", "At least 0.")
+        self.input_columns = [identifier(name) for name in inputCols]
+        self.label, self.smoothing = labelCol, smoothing
+
+    def _fit(self, dataset: DataFrame) -> PipelineModel:
+        places = [f"_place_{name}" for name in self.input_columns]
+        encoder = TargetEncoder(
+            inputCols=places,
+            outputCols=[encoded(name) for name in self.input_columns],
+            labelCol=self.label,
+            handleInvalid="keep",
+            smoothing=self.smoothing,
+        )
+        drop = SQLTransformer(statement=f"SELECT * EXCEPT ({quoted(places)}) FROM __THIS__")
+        return Pipeline(stages=[indexer(self.input_columns, places), encoder, drop]).fit(dataset)
+
+
+def out_of_fold(
+    rows: DataFrame, columns: Sequence[str], *, label: str, fold: str, smoothing: float = 20.0
+) -> DataFrame:
+    """Add ``<name>__target`` to training rows, each computed from the rows of the *other* folds.
+
+    The formula is that of `TargetEncoding`. Null is a level. Rows without a label are encoded and teach nothing. A level
+    that the other folds do not have gets their overall rate; with a single fold there are no others, and the result is null.
+
+    Args:
+        rows: training rows.
+        columns: the columns to encode.
+        label: 0 or 1.
+        fold: column of the folds, e.g. from `shared.features.split.folds`: all rows of a customer in one.
+        smoothing: rows of the overall rate that are mixed in.
+    """
+    in_all, in_fold = Window.partitionBy(F.lit(0)), Window.partitionBy(fold)
+    encodings = rows
+    for name in columns:
+        level = identifier(name)
+        counts = rows.groupBy(level, fold).agg(F.sum(label).alias("_sum"), F.count(label).alias("_rows"))
+        in_level = Window.partitionBy(level)
+        others = {
+            f"{kind}_{what}": F.sum(f"_{what}").over(whole) - own
+            for what in ("sum", "rows")
+            for kind, whole, own in (
+                ("level", in_level, F.col(f"_{what}")),
+                ("every", in_all, F.sum(f"_{what}").over(in_fold)),
+            )
+        }
+        filled = counts.fillna(0, ["_sum", "_rows"]).withColumns(others)
+        rate = F.col("every_sum") / F.nullif(F.col("every_rows"), F.lit(0))
+        smoothed = (F.col("level_sum") + smoothing * rate) / F.nullif(F.col("level_rows") + smoothing, F.lit(0.0))
+        table = filled.select(
+            F.col(level).alias("_level"), F.col(fold).alias("_fold"), F.coalesce(smoothed, rate).alias(encoded(name))
+        )
+        is_same = F.col(level).eqNullSafe(F.col("_level")) & F.col(fold).eqNullSafe(F.col("_fold"))
+        encodings = encodings.join(F.broadcast(table), is_same, "left").drop("_level", "_fold")
+    return encodings
+
+
+def encoded(name: str) -> str:
+    """Return the name of a column's encoding by the label.
+
+    >>> encoded("plan")
+    'plan__target'
+    """
+    return f"{name}__target"

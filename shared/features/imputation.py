@@ -1,0 +1,152 @@
+"""Values for what is missing: what Spark's own Imputer (mean, median, mode of numbers) lacks.
+
+Whether a value was missing is often worth more than the value put there: keep it with `MissingFlags`, before. Fitted
+steps are Spark's own stages, so a saved pipeline loads anywhere.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from pyspark.ml import Estimator, Pipeline, PipelineModel, Transformer
+from pyspark.ml.classification import DecisionTreeClassifier
+from pyspark.ml.feature import Imputer, SQLTransformer, VectorAssembler
+from pyspark.ml.regression import DecisionTreeRegressor
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from shared.core.columns import identifier, quoted
+from shared.core.errors import DataError
+from shared.delta.tables import literal
+
+_DEPTH, _LEAF = 5, 20
+_LEVELS = 1_000
+_WORKING: Final = "_imputing"
+_VECTOR, _GUESS, _LEVEL = (f"{_WORKING}_{name}" for name in ("vector", "guess", "level"))
+
+
+class MissingFlags(Estimator[SQLTransformer]):
+    """Adds ``<name>__is_missing`` (1.0 or 0.0) for the columns in which the training rows have a null or NaN.
+
+    Args:
+        inputCols: columns of any type.
+    """
+
+    def __init__(self, inputCols: Sequence[str]) -> None:  # noqa: N803 - as in pyspark.ml
+        super().__init__()
+        self.input_columns = [identifier(name) for name in inputCols]
+
+    def _fit(self, dataset: DataFrame) -> SQLTransformer:
+        missing = {name: f"({_is_missing(dataset, name)})" for name in self.input_columns}
+        if not missing:
+            return _select([])
+        counts = dataset.agg(*(F.count_if(F.expr(test)).alias(name) for name, test in missing.items())).collect()[0]
+        flagged = [name for name in self.input_columns if counts[name]]
+        return _select([f"CAST({missing[name]} AS DOUBLE) AS `{flag_of(name)}`" for name in flagged])
+
+
+class ModeImputer(Estimator[SQLTransformer]):
+    """Puts the most frequent value of the training rows in place of null, in columns of any type; ties take the least.
+
+    Args:
+        inputCols: columns; they keep their names and move to the end.
+
+    Raises:
+        DataError: a column has no value in the training rows.
+    """
+
+    def __init__(self, inputCols: Sequence[str]) -> None:  # noqa: N803 - as in pyspark.ml
+        super().__init__()
+        self.input_columns = [identifier(name) for name in inputCols]
+
+    def _fit(self, dataset: DataFrame) -> SQLTransformer:
+        modes = dataset.agg(*(F.mode(name, deterministic=True).alias(name) for name in self.input_columns)).collect()[0]
+        empty = [name for name in self.input_columns if modes[name] is None]
+        if empty:
+            raise _nothing_to_learn_from(empty)
+        filled = [f"coalesce(`{name}`, {literal(modes[name])}) AS `{name}`" for name in self.input_columns]
+        return SQLTransformer(
+            statement=f"SELECT * EXCEPT ({quoted(self.input_columns)}), {', '.join(filled)} FROM __THIS__"
+        )
+
+
+class ModelImputer(Estimator[PipelineModel]):
+    """Predicts a missing value from numeric columns, by a decision tree grown on the training rows that have the value.
+
+    A number gets the mean of its leaf, a text the most frequent level of its leaf (of the 1,000 most frequent). Predictors
+    that are missing themselves count as their mean.
+
+    Args:
+        inputCol: the column to fill; it keeps its name and moves to the end, a number becomes a double.
+        predictors: numeric columns, without ``inputCol``.
+
+    Raises:
+        DataError: the column has no value in the training rows.
+    """
+
+    def __init__(self, inputCol: str, predictors: Sequence[str]) -> None:  # noqa: N803 - as in pyspark.ml
+        super().__init__()
+        self.input_column = identifier(inputCol)
+        self.predictors = [identifier(name) for name in predictors]
+
+    def _fit(self, dataset: DataFrame) -> PipelineModel:
+        target, working = self.input_column, [f"{_WORKING}_{name}" for name in self.predictors]
+        known = dataset.where(f"NOT ({_is_missing(dataset, target)})")
+        if not known.take(1):
+            raise _nothing_to_learn_from([target])
+        reads = [f"CAST(`{name}` AS DOUBLE) AS `{own}`" for name, own in zip(self.predictors, working, strict=True)]
+        is_text = dict(dataset.dtypes)[target] == "string"
+        tree, guess = _text_tree(known, target) if is_text else _number_tree(known, target)
+        stages: list[Estimator | Transformer] = [
+            _select(reads),
+            Imputer(inputCols=working, outputCols=working),
+            VectorAssembler(inputCols=working, outputCol=_VECTOR),
+            *tree,
+        ]
+        fitted = Pipeline(stages=stages).fit(known)
+        made = [name for name in fitted.transform(known.limit(0)).columns if name.startswith(_WORKING)]
+        own = f"`{target}`" if is_text else f"CAST(`{target}` AS DOUBLE)"
+        filled = f"IF({_is_missing(dataset, target)}, {guess}, {own}) AS `{target}`"
+        last = SQLTransformer(statement=f"SELECT * EXCEPT ({quoted([target, *made])}), {filled} FROM __THIS__")
+        return PipelineModel([*fitted.stages, last])
+
+
+def flag_of(name: str) -> str:
+    """Return the name of a column's flag.
+
+    >>> flag_of("tenure")
+    'tenure__is_missing'
+    """
+    return f"{name}__is_missing"
+
+
+def _number_tree(known: DataFrame, target: str) -> tuple[list[Estimator | Transformer], str]:
+    """Return the tree, and its guess as SQL."""
+    tree = DecisionTreeRegressor(featuresCol=_VECTOR, labelCol=target, predictionCol=_GUESS)
+    return [tree.setMaxDepth(_DEPTH).setMinInstancesPerNode(_LEAF)], f"`{_GUESS}`"
+
+
+def _text_tree(known: DataFrame, target: str) -> tuple[list[Estimator | Transformer], str]:
+    # Levels by frequency, ties by name; the tree learns and guesses their places.
+    counted = known.groupBy(target).count().orderBy(F.desc("count"), target).limit(_LEVELS).collect()
+    levels = f"array({', '.join(literal(row[target]) for row in counted)})"
+    place = f"CAST(array_position({levels}, `{target}`) - 1 AS DOUBLE) AS `{_LEVEL}`"
+    tree = DecisionTreeClassifier(
+        featuresCol=_VECTOR, labelCol=_LEVEL, predictionCol=_GUESS, probabilityCol=f"{_WORKING}_probability"
+    )
+    tree = tree.setRawPredictionCol(f"{_WORKING}_raw").setMaxDepth(_DEPTH).setMinInstancesPerNode(_LEAF)
+    return [_select([place]), tree], f"element_at({levels}, CAST(`{_GUESS}` AS INT) + 1)"
+
+
+def _is_missing(rows: DataFrame, name: str) -> str:
+    is_real = dict(rows.dtypes)[name] in ("double", "float")
+    return f"`{name}` IS NULL" + (f" OR isnan(`{name}`)" if is_real else "")
+
+
+def _select(terms: Sequence[str]) -> SQLTransformer:
+    return SQLTransformer(statement=f"SELECT {', '.join(['*', *terms])} FROM __THIS__")
+
+
+def _nothing_to_learn_from(columns: Sequence[str]) -> DataError:
+    return DataError(
+        "IMPUTATION_EMPTY", f"Columns {columns} have no value in any training row.", "At least one.", "Leave them out."
+    )
