@@ -1,5 +1,7 @@
 """Look at the test rows once: metrics with intervals, beside a baseline and, where the truth is known, the ceiling."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -13,6 +15,7 @@ from churn.features import FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL, SNAPSHOT_DATE
 from churn.train import MODEL
 from shared.core.errors import ModelError
+from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
 from shared.delta import lineage
 from shared.delta.read import latest_version, read
@@ -34,38 +37,36 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     rows = read(spark, warehouse.table(FEATURES), version)
     model = models.load(challenger)
     test = model.transform(rows.where(F.col(SPLIT) == "test")).cache()
-    metrics = binary.evaluate(test, label=LABEL, probability=PROBABILITY)
-    rate = rows.where(F.col(SPLIT) == "train").agg(F.avg(LABEL)).collect()[0][0]
-    intervals = bootstrap.intervals(
-        test,
-        unit=CUSTOMER_ID,
-        label=LABEL,
-        probability=PROBABILITY,
-        replicates=config.bootstrap_replicates,
-        seed=config.seed,
-    )
+    test.count()  # once, not by each of those who read it below
+    scored: dict[str, Any] = {"label": LABEL, "probability": PROBABILITY}
     costs = thresholds.Costs(config.costs.contact, config.costs.value_saved, config.costs.success_rate)
-    points = binary.points(test, label=LABEL, probability=PROBABILITY)
-    decided = thresholds.confusion(test, training["threshold"], label=LABEL, probability=PROBABILITY)
-    bins = calibration.curve(test, label=LABEL, probability=PROBABILITY)
     inputs = Inputs(**{name: tuple(columns) for name, columns in training["inputs"].items()})
+    parts: dict[str, Callable[[], Any]] = {
+        "importance": partial(_importance, test, model, inputs, training["typical"]),
+        "intervals": partial(_intervals, test, config),
+        "metrics": partial(binary.evaluate, test, **scored),
+        "rate": lambda: rows.where(F.col(SPLIT) == "train").agg(F.avg(LABEL)).collect()[0][0],
+        "points": partial(binary.points, test, **scored),
+        "decided": partial(thresholds.confusion, test, training["threshold"], **scored),
+        "bins": partial(calibration.curve, test, **scored),
+        "ceiling": partial(_ceiling, spark, config, test),
+        **{f"slice {name}": partial(binary.by_slice, test, name, **scored) for name in SLICED if name in test.columns},
+    }
+    found = dict(zip(parts, in_parallel(spark, list(parts.values())), strict=True))
+    metrics, decided = found["metrics"], found["decided"]
     document: dict[str, Any] = {
         "run_id": run_id,
         "features_version": version,
-        "test": metrics.as_dict() | {f"{name}_ci": list(bounds) for name, bounds in intervals.items()},
-        "baseline": binary.constant(rate, metrics).as_dict(),
-        "ceiling": _ceiling(spark, config, test),
-        "points": [[p.threshold, p.true_positives, p.false_positives] for p in points],
-        "calibration": [[b.predicted, b.observed, b.rows] for b in bins],
-        "profit": thresholds.profit_curve(points, costs),
+        "test": metrics.as_dict() | {f"{name}_ci": list(bounds) for name, bounds in found["intervals"].items()},
+        "baseline": binary.constant(found["rate"], metrics).as_dict(),
+        "ceiling": found["ceiling"],
+        "points": [[p.threshold, p.true_positives, p.false_positives] for p in found["points"]],
+        "calibration": [[b.predicted, b.observed, b.rows] for b in found["bins"]],
+        "profit": thresholds.profit_curve(found["points"], costs),
         "confusion": decided.as_dict(),
         "profit_at_threshold": costs.profit(decided.true_positives, decided.false_positives),
-        "slices": {
-            name: binary.by_slice(test, name, label=LABEL, probability=PROBABILITY)
-            for name in SLICED
-            if name in test.columns
-        },
-        "importance": _importance(test, model, inputs, training["typical"]),
+        "slices": {name: found[f"slice {name}"] for name in SLICED if f"slice {name}" in found},
+        "importance": found["importance"],
     }
     tracking.write_document(challenger.run, "evaluation", document)
     lineage.record(spark, warehouse, run_id, "evaluate", [(warehouse.table(FEATURES), version)])
@@ -93,6 +94,17 @@ def promote(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult
         )
     champion = models.promote(client, challenger)
     return StepResult({"promoted_version": champion.version}, model=champion.as_dict())
+
+
+def _intervals(test: DataFrame, config: ChurnConfig) -> dict[str, tuple[float, float]]:
+    return bootstrap.intervals(
+        test,
+        unit=CUSTOMER_ID,
+        label=LABEL,
+        probability=PROBABILITY,
+        replicates=config.bootstrap_replicates,
+        seed=config.seed,
+    )
 
 
 def _ceiling(spark: SparkSession, config: ChurnConfig, test: DataFrame) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Only days before the snapshot are seen. Row-wise features are plain columns here
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 
 from pyspark.sql import DataFrame, SparkSession
@@ -103,15 +104,15 @@ def _of_customers(spark: SparkSession, config: ChurnConfig, warehouse: Warehouse
 
 def _of_purchases(spark: SparkSession, config: ChurnConfig, warehouse: Warehouse) -> tuple[DataFrame, dict]:
     purchases = read(spark, warehouse.table(schema.PURCHASES.name))
-    snapshots, facts = _snapshots(purchases, purchases, config, "inactive")
-    return _split(of_purchases(purchases, snapshots, config.label), config), facts
+    snapshots, days, facts = _snapshots(purchases, purchases, config, "inactive")
+    return _split(of_purchases(purchases, snapshots, config.label), days, config), facts
 
 
 def _of_subscriptions(spark: SparkSession, config: ChurnConfig, warehouse: Warehouse) -> tuple[DataFrame, dict]:
     tables = {table.name: read(spark, warehouse.table(table.name)) for table in schema.EVENT_LOG}
     contracts = tables[schema.SUBSCRIPTIONS.name]
-    snapshots, facts = _snapshots(contracts, tables[schema.USAGE.name], config, "ended")
-    return _split(of_subscriptions(tables, snapshots), config), facts
+    snapshots, days, facts = _snapshots(contracts, tables[schema.USAGE.name], config, "ended")
+    return _split(of_subscriptions(tables, snapshots), days, config), facts
 
 
 def of_purchases(purchases: DataFrame, snapshots: DataFrame, label: LabelConfig) -> DataFrame:
@@ -180,13 +181,17 @@ def of_subscriptions(tables: dict[str, DataFrame], snapshots: DataFrame) -> Data
 
 def _snapshots(
     facts: DataFrame, activity: DataFrame, config: ChurnConfig, rule: labels.Rule
-) -> tuple[DataFrame, dict[str, int]]:
-    """Return the customers at risk on every snapshot; those to score now, whose outcome nobody knows, have no label."""
+) -> tuple[DataFrame, list[date], dict[str, int]]:
+    """Return the customers at risk on every snapshot, the labelled days and counts.
+
+    Those to score now, whose outcome nobody knows, have no label.
+    """
     label = config.label
     lengths = labels.LabelWindows(label.observation_days, label.gap_days, label.outcome_days)
     as_of = label.as_of or generator.as_of_date(config) or labels.observed_until(activity)
     dates = labels.snapshot_dates(as_of, label.snapshots, label.every_days)
     built = labels.snapshots(facts, lengths, dates, as_of, rule=rule)
+    built = replace(built, candidates=built.candidates.cache())  # counted here, then joined with every feature
     counts = built.counts()
     known = sum(count.labelled for count in counts)
     if not known:
@@ -200,7 +205,8 @@ def _snapshots(
     rows = built.candidates.where(F.col(LABEL).isNotNull() | is_current)
     current = counts[-1].unknown if counts[-1].snapshot_date == as_of else 0
     unknown = sum(count.unknown for count in counts) - current
-    return rows, {"labelled": known, "churned": sum(c.positives for c in counts), "outcome_unknown": unknown}
+    days = [count.snapshot_date for count in counts if count.labelled]
+    return rows, days, {"labelled": known, "churned": sum(c.positives for c in counts), "outcome_unknown": unknown}
 
 
 def _as_of(events: DataFrame, snapshots: DataFrame, wanted: Sequence[WindowFeature]) -> DataFrame:
@@ -246,11 +252,11 @@ def _person(customers: DataFrame) -> DataFrame:
     return customers.select(CUSTOMER_ID, "signup_date", *typed)
 
 
-def _split(rows: DataFrame, config: ChurnConfig) -> DataFrame:
+def _split(rows: DataFrame, days: Sequence[date], config: ChurnConfig) -> DataFrame:
     """Give every labelled row to train, validation or test; rows without a label are ``current``."""
     if config.split.by == "customer":
         return _split_by_customer(rows, config)
-    return _split_by_time(rows, config)
+    return _split_by_time(rows, days, config)
 
 
 def _split_by_customer(rows: DataFrame, config: ChurnConfig) -> DataFrame:
@@ -260,15 +266,14 @@ def _split_by_customer(rows: DataFrame, config: ChurnConfig) -> DataFrame:
     return drawn.withColumn(SPLIT, F.when(F.col(LABEL).isNull(), F.lit("current")).otherwise(F.col(SPLIT)))
 
 
-def _split_by_time(rows: DataFrame, config: ChurnConfig) -> DataFrame:
+def _split_by_time(rows: DataFrame, days: Sequence[date], config: ChurnConfig) -> DataFrame:
     """The newest labelled snapshots test, those before validate.
 
     A training row stays only when its outcome was known on the first day of the snapshots it is kept apart from;
     otherwise it is ``gap`` and left out.
     """
-    days = [row[0] for row in rows.where(F.col(LABEL).isNotNull()).select(SNAPSHOT_DATE).distinct().collect()]
     test_count, validation_count = int(config.split.test), int(config.split.validation)
-    test_start, validation_start = split_starts(sorted(days), test_count, validation_count, config.label)
+    test_start, validation_start = split_starts(days, test_count, validation_count, config.label)
     snapshot, known = F.col(SNAPSHOT_DATE), F.col(OUTCOME_END_DATE)
     split = (
         F.when(F.col(LABEL).isNull(), "current")

@@ -4,6 +4,7 @@ The publishers' own files are read as they are: names are mapped here, and nothi
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from pyspark.sql import SparkSession
@@ -14,6 +15,7 @@ from churn import schema
 from churn.config import ChurnConfig
 from shared.core.columns import Table
 from shared.core.errors import ConfigError
+from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
 from shared.delta.read import read
 from shared.delta.tables import Warehouse, check_writable
@@ -31,19 +33,9 @@ def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     """Bring the source into bronze, silver and quarantine tables; stop when too many rows are broken."""
     warehouse = Warehouse(config.warehouse)
     check_writable(warehouse)
-    done: list[IngestResult] = []
-    for table, source in _sources(config):
-        rules = _expectations(spark, table, warehouse)
-        result = ingest_table(
-            spark,
-            source,
-            table,
-            warehouse,
-            ingest_id=run_id,
-            expectations=rules,
-            max_failed_share=config.max_failed_share,
-        )
-        done.append(result)
+    first, *others = [partial(_ingest_one, spark, config, run_id, *each) for each in _sources(config)]
+    # The others refer to the customers, which come first.
+    done = [first(), *in_parallel(spark, others)]
     checked = [row for result in done for row in quality_rows(result)]
     overwrite(spark.createDataFrame(checked, _RULES), warehouse.table(QUALITY), schema_may_change=True)
     return StepResult(
@@ -53,6 +45,19 @@ def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
             "rows_quarantined": sum(result.rows_quarantined for result in done),
         },
         tables={name: facts for result in done for name, facts in result.tables.items()},
+    )
+
+
+def _ingest_one(spark: SparkSession, config: ChurnConfig, run_id: str, table: Table, source: Source) -> IngestResult:
+    warehouse = Warehouse(config.warehouse)
+    return ingest_table(
+        spark,
+        source,
+        table,
+        warehouse,
+        ingest_id=run_id,
+        expectations=_expectations(spark, table, warehouse),
+        max_failed_share=config.max_failed_share,
     )
 
 

@@ -10,9 +10,10 @@ probabilities in `Sample.truth`; at other snapshots or windows the ceiling is no
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 from pyspark.errors import AnalysisException
@@ -24,6 +25,7 @@ from churn.config import ChurnConfig
 from churn.schema import CUSTOMER_ID, EVENT_TS, LABEL, SNAPSHOT_DATE
 from shared.core.columns import Table
 from shared.core.errors import ConfigError
+from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
 from shared.evaluation.binary import evaluate
 from shared.ingest.source import Format
@@ -508,8 +510,10 @@ def write_files(made: Sample, path: str) -> dict[str, Any]:
     _write_manifest(spark, path, {})
     made.lives.persist()
     try:
-        tables = {name: _write_table(made, name, path) for name in FILES}
-        made.truth.write.mode("overwrite").parquet(f"{path}/truth")
+        made.lives.count()  # once, not by each of those who read it below
+        writes: list[Callable[[], Any]] = [partial(_write_table, made, name, path) for name in FILES]
+        writes.append(partial(made.truth.write.mode("overwrite").parquet, f"{path}/truth"))
+        tables = dict(zip(FILES, in_parallel(spark, writes), strict=False))
     finally:
         made.lives.unpersist()
     manifest: dict[str, Any] = {"settings": settings, "tables": tables}

@@ -4,8 +4,10 @@ Test rows are never read here: they are left out by the first line that reads th
 """
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from pyspark.ml import PipelineModel, Transformer
@@ -18,6 +20,7 @@ from churn.config import ChurnConfig, ModelConfig
 from churn.features import BOOKKEEPING, FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL, OUTCOME_END_DATE, SNAPSHOT_DATE
 from shared.core.errors import DataError, ModelError
+from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
 from shared.delta import lineage
 from shared.delta.read import latest_version, read
@@ -70,12 +73,17 @@ def reproduce(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResu
     again = fit(_rows(spark, then, recorded[FEATURES]), then)
     before = {name: value for name, value in run.data.metrics.items() if name.startswith("validation_")}
     now = {f"validation_{name}": value for name, value in again.validation[again.chosen].as_dict().items()}
-    differing = {name: (value, now.get(name)) for name, value in before.items() if value != now.get(name)}
+    differing = {name: (value, now.get(name)) for name, value in before.items() if not _is_same(value, now.get(name))}
     if differing:
         raise ModelError(
             "NOT_REPRODUCED", f"Metrics of run {run_id} differ: {differing}.", "The same.", "Compare pins."
         )
     return StepResult({"reproduced": run_id, "metrics_equal": len(before)}, metrics={"validation": before})
+
+
+def _is_same(before: float, now: float | None) -> bool:
+    # Sums of partitions come in any order, so the last digits may differ.
+    return now is not None and math.isclose(before, now, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def fit(rows: DataFrame, config: ChurnConfig) -> Trained:
@@ -85,22 +93,24 @@ def fit(rows: DataFrame, config: ChurnConfig) -> Trained:
         DataError: a leak, a label with one class, or no usable feature.
     """
     train_rows, validation_rows = (rows.where(F.col(SPLIT) == part).cache() for part in ("train", "validation"))
-    _refuse_leaks(train_rows, validation_rows, config)
-    inputs, dropped = _usable(train_rows, config.model)
+    spark = rows.sparkSession
+    train_rows.count()  # once, not by each of those who read it below
+    checks: list[Callable[[], Any]] = [
+        partial(_refuse_leaks, train_rows, validation_rows, config),
+        partial(_usable, train_rows, config.model),
+    ]
+    inputs, dropped = in_parallel(spark, checks)[1]
     stages = candidates.fit_preparation(train_rows, inputs, config.model.knots)
     prepared = PipelineModel(stages)
-    fitted = candidates.fit_candidates(
-        prepared.transform(train_rows).cache(), config.model, config.model.max_levels, config.seed
-    )
-    held_out = prepared.transform(validation_rows).cache()
-    calibrated = {name: _calibrated(own, held_out) for name, own in fitted.items()}
-    metrics = {
-        name: evaluate(PipelineModel(own).transform(held_out), label=LABEL, probability=PROBABILITY)
-        for name, own in calibrated.items()
-    }
+    learning = candidates.for_models(prepared.transform(train_rows)).cache()
+    fitted = candidates.fit_candidates(learning, config.model, config.model.max_levels, config.seed)
+    held_out = candidates.for_models(prepared.transform(validation_rows)).cache()
+    judged = in_parallel(spark, [partial(_calibrated, own, held_out) for own in fitted.values()])
+    calibrated = {name: own for name, (own, _) in zip(fitted, judged, strict=True)}
+    metrics = {name: found for name, (_, found) in zip(fitted, judged, strict=True)}
     chosen = min(metrics, key=lambda name: metrics[name].log_loss)
-    scored = PipelineModel(calibrated[chosen]).transform(held_out)
-    workings = [name for name in scored.columns if name not in (*rows.columns, PROBABILITY)]
+    whole = PipelineModel([*stages, *calibrated[chosen]]).transform(rows)
+    workings = [name for name in whole.columns if name not in (*rows.columns, PROBABILITY)]
     costs = Costs(config.costs.contact, config.costs.value_saved, config.costs.success_rate)
     return Trained(
         model=candidates.finished([*stages, *calibrated[chosen]], workings),
@@ -156,11 +166,12 @@ def _document(trained: Trained) -> dict[str, Any]:
     }
 
 
-def _calibrated(stages: list[Transformer], held_out: DataFrame) -> list[Transformer]:
+def _calibrated(stages: list[Transformer], held_out: DataFrame) -> tuple[list[Transformer], BinaryMetrics]:
     scored = PipelineModel(stages).transform(held_out).select(LABEL, PROBABILITY).cache()
     calibration = PlattScaling(PROBABILITY, LABEL).fit(scored)
+    metrics = evaluate(calibration.transform(scored), label=LABEL, probability=PROBABILITY)
     scored.unpersist()
-    return [*stages, calibration]
+    return [*stages, calibration], metrics
 
 
 def _refuse_leaks(train_rows: DataFrame, validation_rows: DataFrame, config: ChurnConfig) -> None:

@@ -5,6 +5,7 @@ A stage list is fitted on training rows only and may be put after any preparatio
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from pyspark.ml import Estimator, PipelineModel, Transformer
@@ -15,6 +16,7 @@ from pyspark.sql import functions as F
 
 from churn.config import ModelConfig
 from shared.core.columns import quoted
+from shared.core.parallel import in_parallel
 from shared.features import encoding
 from shared.features.basis import HingeBasis
 from shared.features.imputation import MissingFlags, flag_of
@@ -87,6 +89,11 @@ def fit_preparation(train: DataFrame, inputs: Inputs, knots: int) -> list[Transf
     return steps.stages
 
 
+def for_models(prepared: DataFrame) -> DataFrame:
+    """Return the label and the two vectors, all that the candidates read."""
+    return prepared.select(LABEL, _LINEAR, _TREE)
+
+
 def fit_candidates(prepared: DataFrame, config: ModelConfig, levels: int, seed: int) -> dict[str, list[Transformer]]:
     """Fit the candidates of ``config`` on prepared training rows.
 
@@ -101,7 +108,8 @@ def fit_candidates(prepared: DataFrame, config: ModelConfig, levels: int, seed: 
     """
     weighted = prepared.withColumn(WEIGHT, F.when(F.col(LABEL) == 1, config.positive_weight).otherwise(1.0))
     singles: list[str] = [name for name in config.candidates if name != "blend"]
-    models = {name: _estimator(name, config, levels, seed).fit(weighted) for name in singles}
+    fits = [partial(_estimator(name, config, levels, seed).fit, weighted) for name in singles]
+    models = dict(zip(singles, in_parallel(prepared.sparkSession, fits), strict=True))
     stages = {name: [models[name], _probability_of(name)] for name in singles}
     candidates = {name: [*stages[name], _mean([name])] for name in singles}
     if "blend" in config.candidates and len(singles) > 1:

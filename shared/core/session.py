@@ -101,7 +101,8 @@ def _local_conf(config: SessionConfig) -> dict[str, str]:
     # 4 MB stacks: with the C1 compiler alone, stopping a stream overflowed the default in a regular expression.
     options = ["-Xss4m", "-Duser.timezone=UTC", "-Dio.netty.tryReflectionSetAccessible=true"]
     if config.fast_start:
-        options += ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+        # With C1 alone Java makes the code cache so small that Spark's generated code fills it and compiling stops.
+        options += ["-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=256m", "-XX:+UseSerialGC"]
     settings = _submitted_conf() | {
         "spark.master": config.master or "local[*]",
         "spark.driver.memory": config.driver_memory,

@@ -5,7 +5,7 @@ steps are Spark's own stages, so a saved pipeline loads anywhere.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from pyspark.ml import Estimator, Pipeline, PipelineModel, Transformer
 from pyspark.ml.classification import DecisionTreeClassifier
@@ -96,7 +96,7 @@ class ModelImputer(Estimator[PipelineModel]):
         reads = [f"CAST(`{name}` AS DOUBLE) AS `{own}`" for name, own in zip(self.predictors, working, strict=True)]
         is_text = dict(dataset.dtypes)[target] == "string"
         tree, guess = _text_tree(known, target) if is_text else _number_tree(known, target)
-        stages: list[Estimator | Transformer] = [
+        stages: list[Estimator[Any] | Transformer] = [
             _select(reads),
             Imputer(inputCols=working, outputCols=working),
             VectorAssembler(inputCols=working, outputCol=_VECTOR),
@@ -119,13 +119,13 @@ def flag_of(name: str) -> str:
     return f"{name}__is_missing"
 
 
-def _number_tree(known: DataFrame, target: str) -> tuple[list[Estimator | Transformer], str]:
+def _number_tree(known: DataFrame, target: str) -> tuple[list[Estimator[Any] | Transformer], str]:
     """Return the tree, and its guess as SQL."""
     tree = DecisionTreeRegressor(featuresCol=_VECTOR, labelCol=target, predictionCol=_GUESS)
     return [tree.setMaxDepth(_DEPTH).setMinInstancesPerNode(_LEAF)], f"`{_GUESS}`"
 
 
-def _text_tree(known: DataFrame, target: str) -> tuple[list[Estimator | Transformer], str]:
+def _text_tree(known: DataFrame, target: str) -> tuple[list[Estimator[Any] | Transformer], str]:
     # Levels by frequency, ties by name; the tree learns and guesses their places.
     counted = known.groupBy(target).count().orderBy(F.desc("count"), target).limit(_LEVELS).collect()
     levels = f"array({', '.join(literal(row[target]) for row in counted)})"

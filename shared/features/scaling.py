@@ -4,7 +4,7 @@ Trees do not need it, and Spark's linear models scale inside: it is for distance
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pyspark.ml import Estimator, Pipeline
 from pyspark.ml.feature import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler, VectorAssembler
@@ -24,7 +24,7 @@ def scaler(columns: Sequence[str], output: str, method: Method = "standard") -> 
             ``maxabs`` (-1 to 1, zero stays zero).
     """
     unscaled = f"{output}_unscaled"
-    scalers: dict[Method, Estimator] = {
+    scalers: dict[Method, Estimator[Any]] = {
         "standard": StandardScaler(inputCol=unscaled, outputCol=output, withMean=True, withStd=True),
         "robust": RobustScaler(inputCol=unscaled, outputCol=output, withCentering=True, withScaling=True),
         "minmax": MinMaxScaler(inputCol=unscaled, outputCol=output),

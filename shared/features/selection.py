@@ -5,9 +5,9 @@ Call them on training rows only, one after the other, each with what the one bef
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pyspark.ml import Pipeline
+from pyspark.ml import Estimator, Pipeline, Transformer
 from pyspark.ml.classification import RandomForestClassifier
 from pyspark.ml.feature import Imputer, UnivariateFeatureSelector, VectorAssembler
 from pyspark.ml.stat import Correlation
@@ -95,7 +95,7 @@ def uncorrelated(
     if len(names) < 2:
         return Selection(tuple(names), {})
     vectors = _imputed(rows, names, "mean").select(_VECTOR)
-    matrix = Correlation.corr(vectors, _VECTOR, method).head()[0].toArray()
+    matrix = Correlation.corr(vectors, _VECTOR, method).collect()[0][0].toArray()
     dropped: dict[str, str] = {}
     kept: list[int] = []
     for place, name in enumerate(names):
@@ -136,7 +136,10 @@ def associated(
         reason = f"no link to the label (ANOVA F-test, false discoveries {false_discoveries:g})"
         dropped |= {name: reason for place, name in enumerate(numeric) if place not in kept}
     if categorical:
-        stages = [indexer(categorical, places), VectorAssembler(inputCols=places, outputCol=_VECTOR)]
+        stages: list[Estimator[Any] | Transformer] = [
+            indexer(categorical, places),
+            VectorAssembler(inputCols=places, outputCol=_VECTOR),
+        ]
         kept = _selected(Pipeline(stages=stages).fit(rows).transform(rows), "categorical", label, false_discoveries)
         reason = f"no link to the label (chi-square test, false discoveries {false_discoveries:g})"
         dropped |= {name: reason for place, name in enumerate(categorical) if place not in kept}

@@ -11,6 +11,7 @@ from typing import Final, Literal
 import pandas as pd
 from pyspark.sql import Column
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import StringType
 
 from shared.core.errors import ConfigError
@@ -87,10 +88,15 @@ def as_date(text: Column | str, *formats: str) -> Column:
 
 def _spelled(text: Column, case: str) -> Column:
     bare = F.nullif(F.trim(F.regexp_replace(text, _BLANKS, " ")), F.lit(""))
-    return {"lower": F.lower, "upper": F.upper, "keep": lambda same: same}[case](bare)
+    match case:
+        case "lower":
+            return F.lower(bare)
+        case "upper":
+            return F.upper(bare)
+    return bare
 
 
-@F.pandas_udf(StringType())
+@pandas_udf(StringType())  # type: ignore[untyped-decorator, call-overload]
 def _nfkc(text: pd.Series) -> pd.Series:
     return text.map(lambda value: unicodedata.normalize("NFKC", value), na_action="ignore")
 
