@@ -13,7 +13,7 @@ from churn.algorithms.candidates import PROBABILITY, Inputs
 from churn.config import ChurnConfig
 from churn.features import FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL, SNAPSHOT_DATE
-from churn.train import MODEL
+from churn.train import MODEL, ROW_KEY
 from shared.core.errors import ModelError
 from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
@@ -21,6 +21,7 @@ from shared.delta import lineage
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.evaluation import binary, bootstrap, calibration, thresholds
+from shared.features import leakage
 from shared.registry import models, tracking
 
 SLICED = ("plan", "segment", "contract", "internet_service")
@@ -28,13 +29,19 @@ _EXPLAINED_ROWS = 1_000
 
 
 def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
-    """Evaluate the challenger on the test rows and store the result with its training run."""
+    """Evaluate the challenger on the test rows and store the result with its training run.
+
+    Raises:
+        DataError: the model was fitted on other rows than the table's training rows, so test rows may be among them.
+    """
     client = tracking.connect(config, MODEL)
     challenger = models.find(client, MODEL, models.CHALLENGER)
     training = tracking.read_document(challenger.run, "training")
     warehouse = Warehouse(config.warehouse)
     version = latest_version(spark, warehouse.table(FEATURES))
     rows = read(spark, warehouse.table(FEATURES), version)
+    train_rows = rows.where(F.col(SPLIT) == "train")
+    leakage.check_fitted_on(training["fitted_on"], train_rows, key=ROW_KEY)
     model = models.load(challenger)
     test = model.transform(rows.where(F.col(SPLIT) == "test")).cache()
     test.count()  # once, not by each of those who read it below
@@ -45,7 +52,7 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
         "importance": partial(_importance, test, model, inputs, training["typical"]),
         "intervals": partial(_intervals, test, config),
         "metrics": partial(binary.evaluate, test, **scored),
-        "rate": lambda: rows.where(F.col(SPLIT) == "train").agg(F.avg(LABEL)).collect()[0][0],
+        "rate": lambda: train_rows.agg(F.avg(LABEL)).collect()[0][0],
         "points": partial(binary.points, test, **scored),
         "decided": partial(thresholds.confusion, test, training["threshold"], **scored),
         "bins": partial(calibration.curve, test, **scored),

@@ -33,6 +33,7 @@ from shared.features import selection as selecting
 from shared.registry import models, tracking
 
 MODEL = "churn"
+ROW_KEY = (CUSTOMER_ID, SNAPSHOT_DATE)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Trained:
         threshold: probability from which a contact pays.
         typical: reference values of the features, for reasons.
         dropped: features left out, with the reason.
+        fitted_on: fingerprint of the training rows, which `evaluate` compares with those of the table.
     """
 
     model: PipelineModel
@@ -56,6 +58,7 @@ class Trained:
     threshold: float
     typical: Mapping[str, Any]
     dropped: Mapping[str, str]
+    fitted_on: str
 
 
 def train(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
@@ -120,6 +123,7 @@ def fit(rows: DataFrame, config: ChurnConfig) -> Trained:
         threshold=costs.threshold,
         typical=reasons.typical_values(train_rows, inputs),
         dropped=dropped,
+        fitted_on=leakage.fingerprint(train_rows, ROW_KEY),
     )
 
 
@@ -132,7 +136,6 @@ def _train(spark: SparkSession, config: ChurnConfig, run_id: str, version: int) 
         best = trained.validation[trained.chosen]
         tracking.mlflow.log_params({"chosen": trained.chosen, "threshold": trained.threshold})
         tracking.mlflow.log_metrics({f"validation_{name}": value for name, value in best.as_dict().items()})
-        tracking.write_document(run, "config", config.model_dump(mode="json"))
         tracking.write_document(run, "training", _document(trained))
         registered = models.register(client, run, MODEL, trained.model)
     lineage.record(spark, warehouse, run_id, "train", [(warehouse.table(FEATURES), version)])
@@ -163,6 +166,7 @@ def _document(trained: Trained) -> dict[str, Any]:
         "threshold": trained.threshold,
         "typical": dict(trained.typical),
         "dropped": dict(trained.dropped),
+        "fitted_on": trained.fitted_on,
     }
 
 

@@ -81,6 +81,9 @@ def ingest(
     """
     bronze, silver, quarantine = (warehouse.table(name) for name in names(table))
     rules = [*declared(table), *expectations]
+    is_new = not exists(spark, silver)
+    if not is_new:
+        create(spark, silver, table)  # refuses a table of another shape before anything is written
     judged = judge(readers.read(spark, source, table), rules, ingest_id)
     with explained(source.label):
         landed = overwrite(judged, bronze, schema_may_change=True)
@@ -93,7 +96,8 @@ def ingest(
         _take_back(spark, bronze, silver)
         raise
     aside = overwrite(rejected(rows, rules, clock.utc_now()), quarantine, schema_may_change=True)
-    create(spark, silver, table)
+    if is_new:
+        create(spark, silver, table)
     kept = overwrite(rows.where(is_fine(rules)).select(*table.names), silver)
     tables = {
         ref.label: {"path": ref.path or ref.name, "version": write.version, "rows": write.rows}
@@ -131,13 +135,13 @@ def check(judged: DataFrame, rules: Sequence[Expectation], table: Table, source:
     Raises:
         DataError: there are no rows, or text is not in the encoding of the source.
     """
-    counts = suite.count_broken(judged)
-    rows = sum(counts.values())
+    counted = suite.count_broken(judged, rules)
+    rows = counted[0]
     if not rows:
         raise DataError("EMPTY_SOURCE", f"{source.label} has no rows.", "At least one.", "Check the export.")
     now = clock.utc_now()
     failed = suite.count_failures(rejected(judged, rules, now), _hidden(rules, table))
-    results = suite.summarise(counts, rules, {key: examples for key, (_, examples) in failed.items()})
+    results = suite.summarise(counted, rules, {key: examples for key, (_, examples) in failed.items()})
     known = {(rule.rule, rule.column) for rule in rules}
     for (rule, column), (count, examples) in sorted(failed.items()):
         if rule == "encoding":

@@ -128,16 +128,18 @@ def split(rows: DataFrame, expectations: Sequence[Expectation]) -> tuple[DataFra
 
 
 def summarise(
-    counts: Mapping[int, int], expectations: Sequence[Expectation], examples: Mapping[tuple[str, str], Sequence[str]]
+    counted: tuple[int, Sequence[int]],
+    expectations: Sequence[Expectation],
+    examples: Mapping[tuple[str, str], Sequence[str]],
 ) -> list[RuleResult]:
     """Return one result per rule.
 
     Args:
-        counts: rows for each value of `_broken`, from `count_broken`.
+        counted: rows, and rows that break each rule, from `count_broken`.
         expectations: the rules of `with_broken`.
         examples: (rule, column) → values, from `count_failures`.
     """
-    rows = sum(counts.values())
+    rows, failed = counted
     return [
         RuleResult(
             rule.rule,
@@ -145,16 +147,18 @@ def summarise(
             rule.severity,
             rule.message,
             rows,
-            sum(count for broken, count in counts.items() if broken >> place & 1),
+            count,
             tuple(examples.get((rule.rule, rule.column), ())),
         )
-        for place, rule in enumerate(expectations)
+        for rule, count in zip(expectations, failed, strict=True)
     ]
 
 
-def count_broken(checked: DataFrame) -> dict[int, int]:
-    """Return the rows for each value of `_broken`: one pass, one number for each combination of rules that occurs."""
-    return {row[BROKEN]: row["count"] for row in checked.groupBy(BROKEN).count().collect()}
+def count_broken(checked: DataFrame, expectations: Sequence[Expectation]) -> tuple[int, list[int]]:
+    """Return the number of rows, and of rows that break each of the rules of `with_broken`; one pass, one row comes back."""
+    bits = [F.count_if(F.getbit(BROKEN, F.lit(place)) == 1) for place in range(len(expectations))]
+    rows, *failed = checked.agg(F.count("*"), *(bit.alias(f"_{place}") for place, bit in enumerate(bits))).collect()[0]
+    return rows, failed
 
 
 def count_failures(rejected: DataFrame, pii: Collection[str] = ()) -> dict[tuple[str, str], tuple[int, list[str]]]:

@@ -12,6 +12,7 @@ from typing import Final
 import pyspark
 from pyspark.ml import PipelineModel
 
+from shared.core.columns import identifier
 from shared.core.errors import ModelError
 from shared.registry.tracking import MlflowClient, MlflowException, Run
 
@@ -48,6 +49,7 @@ def register(client: MlflowClient, run: Run, name: str, model: PipelineModel) ->
     import mlflow.spark
     from mlflow.models import Model
 
+    identifier(name)
     foreign = [type(stage).__name__ for stage in model.stages if not type(stage).__module__.startswith("pyspark.ml")]
     if foreign:
         raise ModelError("STAGE_NOT_BUILT_IN", f"The model holds stages of its own: {foreign}.", "Spark's own stages.")
@@ -59,9 +61,12 @@ def register(client: MlflowClient, run: Run, name: str, model: PipelineModel) ->
             spark_model=model,
             dfs_tmpdir=str(Path(folder) / "dfs"),
             pip_requirements=[f"pyspark=={pyspark.__version__}"],
-            registered_model_name=name,
         )
-    version = int(info.registered_model_version)
+    # Registered through the client: the fluent call writes its own lines into the output.
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    made = client.create_model_version(name, info.model_uri, run.info.run_id, model_id=info.model_id)
+    version = int(made.version)
     client.set_registered_model_alias(name, CHALLENGER, str(version))
     return Registered(name, version, CHALLENGER, run)
 

@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
-from tests.churn.conftest import Churn
+from tests.churn.conftest import SMALL, Churn
 
 NAME = "Telco-Customer-Churn.csv"
 HEADER = (
@@ -132,6 +132,29 @@ def test_a_truncated_gzip_is_named(churn: Churn, tmp_path: Path) -> None:
     assert result.exit_code == 3, result.output
     assert "[FILE_TRUNCATED]" in result.stderr
     assert "CDNOW_master.txt.gz" in result.stderr
+
+
+def test_a_corrupt_parquet_file_is_named_and_the_tables_before_it_stay(
+    spark: SparkSession, churn: Churn, tmp_path: Path
+) -> None:
+    common = ("--warehouse", tmp_path / "w", *SMALL)
+    assert churn("sample", *common).exit_code == 0
+    source = ("--source", tmp_path / "w" / "raw_churn")
+    assert churn("ingest", *common, *source).exit_code == 0
+    usage = Warehouse(str(tmp_path / "w")).table("silver_churn_usage")
+    before = (latest_version(spark, usage), read(spark, usage).count())
+    victim = next((tmp_path / "w" / "raw_churn" / "usage").glob("*.parquet"))
+    content = victim.read_bytes()
+    (victim.parent / f".{victim.name}.crc").unlink(missing_ok=True)
+    victim.write_bytes(content[: len(content) // 2])
+
+    result = churn("ingest", *common, *source)
+
+    assert result.exit_code == 3, result.output
+    assert "[FILE_UNREADABLE]" in result.stderr
+    assert victim.name in result.stderr
+    assert "Traceback" not in result.output
+    assert (latest_version(spark, usage), read(spark, usage).count()) == before
 
 
 def test_future_timestamps_are_stopped_at_the_gate(churn: Churn, tmp_path: Path) -> None:

@@ -126,6 +126,18 @@ def test_bronze_goes_back_past_rows_that_a_killed_run_left_before_its_gate(
     assert [row["bill_id"] for row in read(spark, bronze).collect()] == [7]
 
 
+def test_a_table_of_another_shape_is_refused_before_anything_is_written(spark: SparkSession, tmp_path: Path) -> None:
+    warehouse = Warehouse(str(tmp_path / "warehouse"))
+    ingest(spark, csv(tmp_path / "good.csv", HEADER + "7,Gus,7\n"), BILLS, warehouse, ingest_id="one")
+    other = Table(BILLS.name, (Column("city", "string", "another table of the same name"),))
+    before = {name: [tuple(row) for row in rows.collect()] for name, rows in contents(spark, warehouse).items()}
+
+    with pytest.raises(DataError, match="TABLE_DIFFERS"):
+        ingest(spark, csv(tmp_path / "other.csv", "city\nBern\n"), other, warehouse, ingest_id="two")
+
+    assert {name: [tuple(row) for row in rows.collect()] for name, rows in contents(spark, warehouse).items()} == before
+
+
 def test_rows_that_do_not_add_up_are_an_error() -> None:
     with pytest.raises(DataError, match="ROWS_LOST"):
         accounted(IngestResult("silver_x", 3, 1, 1, ()))

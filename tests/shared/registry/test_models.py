@@ -1,0 +1,87 @@
+"""A registered model must be found by its alias and be the model that was fitted."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.ml import PipelineModel, Transformer
+from pyspark.ml.feature import SQLTransformer
+from pyspark.sql import DataFrame, SparkSession
+
+from shared.core.errors import ModelError
+from shared.core.run import RunConfig
+from shared.registry import models, tracking
+from shared.registry.tracking import MlflowClient
+
+
+class OwnStage(Transformer):
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        return dataset
+
+
+def plus(amount: int) -> PipelineModel:
+    return PipelineModel([SQLTransformer(statement=f"SELECT *, id + {amount} AS y FROM __THIS__")])
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RunConfig:
+    return RunConfig(warehouse=str(tmp_path / "warehouse"))
+
+
+@pytest.fixture
+def client(config: RunConfig) -> Iterator[MlflowClient]:
+    yield tracking.connect(config, "things")
+    tracking.mlflow.set_tracking_uri(None)
+    tracking.mlflow.set_registry_uri(None)
+
+
+def register(client: MlflowClient, config: RunConfig, run_id: str, model: PipelineModel) -> models.Registered:
+    with tracking.training_run(config, run_id, {"gold_x": 3}) as run:
+        return models.register(client, run, "things", model)
+
+
+def test_the_newest_version_is_the_challenger_and_only_a_promotion_makes_the_champion(
+    spark: SparkSession, client: MlflowClient, config: RunConfig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = register(client, config, "one", plus(1))
+    models.promote(client, first)
+    second = register(client, config, "two", plus(2))
+
+    assert (first.version, second.version) == (1, 2)
+    assert models.versions(client, "things") == [1, 2]
+    champion = models.find(client, "things", models.CHAMPION)
+    challenger = models.find(client, "things", models.CHALLENGER)
+    assert champion.as_dict() == {"name": "things", "version": 1, "alias": "champion"}
+    assert challenger.version == 2
+    assert models.load(champion).transform(spark.range(1)).first()["y"] == 1
+    assert models.load(challenger).transform(spark.range(1)).first()["y"] == 2
+    assert "registered" not in capfd.readouterr().err
+
+
+def test_a_version_leads_to_its_run_its_tables_and_its_settings(client: MlflowClient, config: RunConfig) -> None:
+    registered = register(client, config, "one", plus(1))
+    tracking.write_document(registered.run, "notes", {"auc": 0.5})
+
+    found = models.find(client, "things", models.CHALLENGER).run
+
+    assert tracking.find_run(client, "things", "one").info.run_id == found.info.run_id
+    assert found.data.tags["tables"] == '{"gold_x": 3}'
+    assert tracking.read_document(found, "config")["warehouse"] == config.warehouse
+    assert tracking.read_document(found, "notes") == {"auc": 0.5}
+
+
+def test_a_stage_that_is_not_sparks_own_is_refused(client: MlflowClient, config: RunConfig) -> None:
+    with pytest.raises(ModelError, match=r"STAGE_NOT_BUILT_IN.*OwnStage"):
+        register(client, config, "one", PipelineModel([OwnStage()]))
+
+    assert models.versions(client, "things") == []
+
+
+def test_what_is_not_there_is_named(client: MlflowClient, config: RunConfig) -> None:
+    with pytest.raises(ModelError, match="MODEL_MISSING"):
+        models.find(client, "things", models.CHAMPION)
+    with pytest.raises(ModelError, match="RUN_UNKNOWN"):
+        tracking.find_run(client, "things", "never")
+    run = register(client, config, "one", plus(1)).run
+    with pytest.raises(ModelError, match="DOCUMENT_MISSING"):
+        tracking.read_document(run, "evaluation")
