@@ -7,7 +7,6 @@ on what the event tables show of the days before; who decides to leave does so 3
 probabilities in `Sample.truth`; at other snapshots or windows the ceiling is not known.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from churn import schema
 from churn.config import ChurnConfig
 from churn.schema import CUSTOMER_ID, EVENT_TS, LABEL, SNAPSHOT_DATE
 from shared.core.columns import Table
+from shared.core.draws import Draw
 from shared.core.errors import ConfigError
 from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
@@ -163,7 +163,7 @@ def generate(
             "Edit sample in the config.",
         )
     settings = Settings(customers, days, seed, difficulty, start_date)
-    draw = _Draw(seed)
+    draw = Draw(seed)
     decisions = _decisions(_periods(spark, settings, draw), settings, draw)
     lives = _lives(decisions, settings, draw)
     tables = {
@@ -197,32 +197,6 @@ def bayes_auc(
     return evaluate(known, label=LABEL, probability=CHURN_PROBABILITY).auc
 
 
-@dataclass(frozen=True)
-class _Draw:
-    """Random numbers as columns: a pure function of seed, purpose and keys, so order and partitions play no part."""
-
-    seed: int
-
-    def uniform(self, purpose: str, *keys: Column | str) -> Column:
-        """Uniform in [0, 1): the upper 53 bits of a 64-bit hash."""
-        salt = hashlib.blake2b(f"{self.seed}/{purpose}".encode(), digest_size=8).digest()
-        hashed = F.xxhash64(F.lit(int.from_bytes(salt, "big", signed=True)).cast("long"), *keys)
-        return F.shiftrightunsigned(hashed, 11).cast("double") * F.lit(2.0**-53)
-
-    def normal(self, purpose: str, *keys: Column | str) -> Column:
-        """Standard normal (Box and Muller 1958)."""
-        radius = F.sqrt(-2 * F.log(1 - self.uniform(purpose + ".radius", *keys)))
-        return radius * F.cos(2 * math.pi * self.uniform(purpose + ".angle", *keys))
-
-    def whole(self, below: int, purpose: str, *keys: Column | str) -> Column:
-        """Whole number from 0 to ``below - 1``, each as likely."""
-        return F.floor(below * self.uniform(purpose, *keys)).cast("int")
-
-    def pick(self, values: Sequence[str], purpose: str, *keys: Column | str) -> Column:
-        """One of ``values``, each as likely."""
-        return F.element_at(F.array(*[F.lit(value) for value in values]), self.whole(len(values), purpose, *keys) + 1)
-
-
 def _date(settings: Settings, period: int) -> date:
     return settings.start_date + timedelta(days=PERIOD_DAYS * period)
 
@@ -235,7 +209,7 @@ def _moment(settings: Settings, day: Column | str, second: Column) -> Column:
     return F.timestamp_add("SECOND", second, _day(settings, day).cast("timestamp"))
 
 
-def _with_traits(customers: DataFrame, settings: Settings, draw: _Draw) -> DataFrame:
+def _with_traits(customers: DataFrame, settings: Settings, draw: Draw) -> DataFrame:
     """Add what a customer is: days are numbered from the start of the log, so an old customer signed up on day -400."""
     old, new = -1 - draw.whole(900, "old_signup", "id"), draw.whole(settings.days, "new_signup", "id")
     plan = draw.uniform("plan", "id")
@@ -274,7 +248,7 @@ def _fade() -> Column:
     return F.pow(F.lit(0.6), F.greatest(F.col("period") - F.col("fade_period"), F.lit(0)))
 
 
-def _use_day(draw: _Draw, slot: Column) -> Column:
+def _use_day(draw: Draw, slot: Column) -> Column:
     """Day of use in a quarter of the period; null when there is none."""
     first, length = PERIOD_DAYS * F.col("period") + F.floor(7.5 * slot), 7 + slot % 2
     day = (first + F.floor(length * draw.uniform("use_day", "id", "period", slot))).cast("int")
@@ -282,7 +256,7 @@ def _use_day(draw: _Draw, slot: Column) -> Column:
     return F.when(is_used & (day >= F.col("signup")), day)
 
 
-def _minutes(draw: _Draw, slot: Column) -> Column:
+def _minutes(draw: Draw, slot: Column) -> Column:
     noise = 1.8 * (draw.uniform("minutes", "id", "period", slot) - 0.5)
     return F.floor(10 + 10 * F.exp(F.col("level") + noise) * _fade()) / 10  # tenths, at least 1
 
@@ -292,11 +266,11 @@ def _payment_day() -> Column:
     return F.when(day >= F.col("signup"), day)
 
 
-def _is_refused(draw: _Draw) -> Column:
+def _is_refused(draw: Draw) -> Column:
     return draw.uniform("refused", "id", "period") < F.col("refusal_rate")
 
 
-def _ticket_day(draw: _Draw, number: Column) -> Column:
+def _ticket_day(draw: Draw, number: Column) -> Column:
     """Day of the first or second ticket of the period; null when there are fewer."""
     rate = F.col("ticket_rate")
     # Poisson by its distribution function, cut at two.
@@ -305,7 +279,7 @@ def _ticket_day(draw: _Draw, number: Column) -> Column:
     return F.when((draw.uniform("ticket", "id", "period") < beyond) & (day >= F.col("signup")), day)
 
 
-def _periods(spark: SparkSession, settings: Settings, draw: _Draw) -> DataFrame:
+def _periods(spark: SparkSession, settings: Settings, draw: Draw) -> DataFrame:
     """Return one row per customer and period with the sums that the hazard reads."""
     slots = [F.lit(slot) for slot in range(_SLOTS)]
     use_days = [_use_day(draw, slot) for slot in slots]
@@ -327,7 +301,7 @@ def _periods(spark: SparkSession, settings: Settings, draw: _Draw) -> DataFrame:
     )
 
 
-def _decisions(periods: DataFrame, settings: Settings, draw: _Draw) -> DataFrame:
+def _decisions(periods: DataFrame, settings: Settings, draw: Draw) -> DataFrame:
     """Add the history before each decision, its probability, and the period in which the customer decides to leave."""
     customer = Window.partitionBy("id")
     before = customer.orderBy("period").rowsBetween(-_HISTORY_PERIODS, -1)
@@ -374,7 +348,7 @@ def _signal() -> Column:
     return fading + absent + quiet + ageing + refused + annoyed + dearer + tariff + business
 
 
-def _lives(decisions: DataFrame, settings: Settings, draw: _Draw) -> DataFrame:
+def _lives(decisions: DataFrame, settings: Settings, draw: Draw) -> DataFrame:
     """Return one row per customer: its traits and ``end``, the first day out of service; null when after the log."""
     notice = F.col("notice_period")
     end = PERIOD_DAYS * notice + GAP_DAYS + draw.whole(OUTCOME_DAYS, "end", "id")
@@ -408,7 +382,7 @@ def _subscriptions(lives: DataFrame, settings: Settings) -> DataFrame:
     )
 
 
-def _usage(lives: DataFrame, settings: Settings, draw: _Draw) -> DataFrame:
+def _usage(lives: DataFrame, settings: Settings, draw: Draw) -> DataFrame:
     slots = F.explode(F.sequence(F.lit(0), F.lit(_SLOTS - 1)))
     keys = ("id", "period", "slot")
     days = _each_period(lives, settings).withColumn("slot", slots).withColumn("day", _use_day(draw, F.col("slot")))
@@ -422,7 +396,7 @@ def _usage(lives: DataFrame, settings: Settings, draw: _Draw) -> DataFrame:
     )
 
 
-def _payments(lives: DataFrame, settings: Settings, draw: _Draw) -> DataFrame:
+def _payments(lives: DataFrame, settings: Settings, draw: Draw) -> DataFrame:
     due = _each_period(lives, settings).withColumn("day", _payment_day()).where(F.col("day") < F.col("until"))
     is_raised = F.coalesce(F.col("day") >= F.col("raise_day"), F.lit(False))
     return due.select(
@@ -434,7 +408,7 @@ def _payments(lives: DataFrame, settings: Settings, draw: _Draw) -> DataFrame:
     )
 
 
-def _support(lives: DataFrame, settings: Settings, draw: _Draw) -> DataFrame:
+def _support(lives: DataFrame, settings: Settings, draw: Draw) -> DataFrame:
     keys = ("id", "period", "number")
     numbered = _each_period(lives, settings).withColumn("number", F.explode(F.sequence(F.lit(0), F.lit(_TICKETS - 1))))
     tickets = numbered.withColumn("day", _ticket_day(draw, F.col("number"))).where(F.col("day") < F.col("until"))
@@ -523,7 +497,7 @@ def write_files(made: Sample, path: str) -> dict[str, Any]:
 
 def _write_table(made: Sample, name: str, path: str) -> dict[str, Any]:
     table, form = FILES[name]
-    draw, good = _Draw(made.settings.seed), made.tables[table.name]
+    draw, good = Draw(made.settings.seed), made.tables[table.name]
     rows = _dirty(good, draw) if name == "customers" else good
     damages = [damage for damage in _DAMAGES if damage.folder == name]
     counted = Observation(name)
@@ -534,7 +508,7 @@ def _write_table(made: Sample, name: str, path: str) -> dict[str, Any]:
     return {"rows": counted.get["rows"], "broken": {damage.reason: counted.get[damage.reason] for damage in damages}}
 
 
-def _with_broken(rows: DataFrame, table: Table, form: str, damages: Sequence[_Damage], draw: _Draw) -> DataFrame:
+def _with_broken(rows: DataFrame, table: Table, form: str, damages: Sequence[_Damage], draw: Draw) -> DataFrame:
     """Add the broken rows and `_reason`, null for the good ones; columns are text for CSV, where types may not hold."""
     key = table.key or (CUSTOMER_ID, EVENT_TS)
     reasons = [F.when(draw.uniform(d.reason, *key) < _DAMAGE_RATE, F.lit(d.reason)) for d in damages]
@@ -557,7 +531,7 @@ def _with_broken(rows: DataFrame, table: Table, form: str, damages: Sequence[_Da
     return copied.select(*[value(name) for name in rows.columns], "_reason")
 
 
-def _dirty(customers: DataFrame, draw: _Draw) -> DataFrame:
+def _dirty(customers: DataFrame, draw: Draw) -> DataFrame:
     chance = {name: draw.uniform(f"dirty.{name}", CUSTOMER_ID) for name in ("segment", "region", "age_band")}
     padded = {name: F.concat(F.initcap(name), F.lit(" ")) for name in ("segment", "region")}
     typed = {

@@ -11,6 +11,7 @@ from typing import Final
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from shared.core.draws import uniform
 from shared.core.errors import ConfigError, did_you_mean
 from shared.evaluation.scored import check, rank_sums, scored
 
@@ -95,11 +96,11 @@ def _per_replicate(by_score: DataFrame) -> DataFrame:
 
 def _poisson(hashed: Column) -> Column:
     """Return a Poisson(1) count from a 64-bit hash, by its distribution function."""
-    uniform = F.shiftrightunsigned(hashed, 11).cast("double") * F.lit(2.0**-53)
+    drawn = uniform(hashed)
     reached, terms = 0.0, []
     for count in range(_MOST):
         reached += math.exp(-1) / math.factorial(count)
-        terms.append(F.when(uniform >= reached, 1).otherwise(0))
+        terms.append(F.when(drawn >= reached, 1).otherwise(0))
     return sum(terms[1:], terms[0])
 
 

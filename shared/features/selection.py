@@ -11,10 +11,11 @@ from pyspark.ml import Estimator, Pipeline, Transformer
 from pyspark.ml.classification import RandomForestClassifier
 from pyspark.ml.feature import Imputer, UnivariateFeatureSelector, VectorAssembler
 from pyspark.ml.stat import Correlation
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from shared.core.columns import identifier
+from shared.core.draws import Draw
 from shared.features.encoding import indexer
 
 _VECTOR: Final = "_vector"
@@ -172,7 +173,7 @@ def above_noise(
     names = [*numeric, *categorical]
     if not names:
         return Selection((), {})
-    noise = {f"{_NOISE}_{place}": _uniform(names, f"{seed}/{place}") for place in range(noise_columns)}
+    noise = {f"{_NOISE}_{place}": Draw(seed).uniform(str(place), *names) for place in range(noise_columns)}
     noisy = rows.withColumns(noise)
     places = [f"_place_{name}" for name in categorical]
     if categorical:
@@ -209,8 +210,3 @@ def _selected(rows: DataFrame, kind: str, label: str, threshold: float) -> set[i
     )
     selector = selector.setFeatureType(kind).setLabelType("categorical").setSelectionThreshold(threshold)
     return set(selector.fit(rows).selectedFeatures)
-
-
-def _uniform(names: Sequence[str], salt: str) -> Column:
-    hashed = F.xxhash64(F.lit(salt), *(F.col(name) for name in names))
-    return F.shiftrightunsigned(hashed, 11).cast("double") * F.lit(2.0**-53)

@@ -5,6 +5,7 @@ Without a tracking server, runs live in an SQLite file inside the warehouse; MLf
 
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -86,7 +87,8 @@ def find_run(client: MlflowClient, experiment: str, run_id: str) -> Run:
     Raises:
         ModelError: there is none.
     """
-    found = client.get_experiment_by_name(experiment)
+    is_id = re.fullmatch(r"[\w.:-]+", run_id)  # it goes into the text of a query
+    found = client.get_experiment_by_name(experiment) if is_id else None
     runs = client.search_runs([found.experiment_id], f"tags.`{RUN_ID_TAG}` = '{run_id}'") if found else []
     if not runs:
         raise ModelError("RUN_UNKNOWN", f"No training run {run_id} in experiment '{experiment}'.", "", "Train first.")

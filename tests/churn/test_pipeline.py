@@ -1,6 +1,7 @@
 """The vertical from end to end, on real Spark, Delta and MLflow."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,16 @@ def test_versions_of_the_feature_table_are_pinned_by_number(spark: SparkSession,
 @pytest.mark.parametrize("verb", [*STEPS, "run", "reproduce"])
 def test_every_verb_has_help(churn: Churn, verb: str) -> None:
     assert churn(verb, "--help").exit_code == 0
+
+
+def test_a_model_is_not_evaluated_on_a_split_it_was_not_trained_on(
+    churn: Churn, small_run: dict[str, Any], tmp_path: Path
+) -> None:
+    warehouse = shutil.copytree(small_run["warehouse"], tmp_path / "warehouse")
+    other = ("--set=split.by=customer", "--set=split.test=0.3", "--set=split.validation=0.2")
+    assert churn("features", "--warehouse", warehouse, *SMALL, *other).exit_code == 0
+
+    result = churn("evaluate", "--warehouse", warehouse, *SMALL, *other)
+
+    assert result.exit_code == 3, result.output
+    assert "[LEAK_FITTED_ON_TEST]" in result.stderr

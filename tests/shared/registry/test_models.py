@@ -80,8 +80,9 @@ def test_a_stage_that_is_not_sparks_own_is_refused(client: MlflowClient, config:
 def test_what_is_not_there_is_named(client: MlflowClient, config: RunConfig) -> None:
     with pytest.raises(ModelError, match="MODEL_MISSING"):
         models.find(client, "things", models.CHAMPION)
-    with pytest.raises(ModelError, match="RUN_UNKNOWN"):
-        tracking.find_run(client, "things", "never")
+    for run_id in ("never", "it's"):
+        with pytest.raises(ModelError, match="RUN_UNKNOWN"):
+            tracking.find_run(client, "things", run_id)
     run = register(client, config, "one", plus(1)).run
     with pytest.raises(ModelError, match="DOCUMENT_MISSING"):
         tracking.read_document(run, "evaluation")
