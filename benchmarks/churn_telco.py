@@ -2,7 +2,8 @@
 
 `python -m benchmarks.churn_telco --source DIR` prints mean and standard deviation over the ten folds for every
 candidate of the vertical with its default settings. Inside each fold the calibration map is fitted on out-of-fold
-predictions of three inner folds of the training rows. The last line is wrong on purpose: churners are copied before
+predictions of three inner folds of the training rows. `ece` has ten bins of equal width, `ece_mass` ten of equal rows;
+on 1,409 rows a perfectly calibrated model has about 0.02 of either. The last line is wrong on purpose: churners are copied before
 the split, so copies of a test row are in training; it shows where figures far above the others come from.
 """
 
@@ -11,7 +12,6 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterable
 
 from pyspark.ml import PipelineModel, Transformer
 from pyspark.sql import DataFrame, SparkSession
@@ -26,14 +26,14 @@ from churn.schema import CUSTOMER_ID, LABEL, TELCO
 from shared.core.session import get_session, stop
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
-from shared.evaluation.binary import BinaryMetrics, evaluate
+from shared.evaluation.binary import evaluate
 from shared.evaluation.calibration import PlattScaling
 from shared.features.split import folds
 
 FOLDS = 5
 REPETITIONS = (0, 1)
 INNER_FOLDS = 3
-SHOWN = ("auc", "pr_auc", "brier", "log_loss", "ece", "lift_at_10pct")
+SHOWN = ("auc", "pr_auc", "brier", "log_loss", "ece", "ece_mass", "lift_at_10pct")
 COPIES = 3  # three churners for each: about as many as there are customers who stay
 
 
@@ -60,8 +60,8 @@ def _features(spark: SparkSession, config: ChurnConfig) -> DataFrame:
     return of_telco(customers).join(telco_label(customers), CUSTOMER_ID).localCheckpoint()
 
 
-def _results(features: DataFrame, config: ChurnConfig) -> dict[str, list[BinaryMetrics]]:
-    results: dict[str, list[BinaryMetrics]] = {}
+def _results(features: DataFrame, config: ChurnConfig) -> dict[str, list[dict[str, float]]]:
+    results: dict[str, list[dict[str, float]]] = {}
     for repetition in REPETITIONS:
         rows = folds(features, CUSTOMER_ID, FOLDS, seed=repetition, stratify=LABEL).localCheckpoint()
         for fold in range(FOLDS):
@@ -78,7 +78,7 @@ def _results(features: DataFrame, config: ChurnConfig) -> dict[str, list[BinaryM
     return results
 
 
-def _fold(train: DataFrame, test: DataFrame, config: ChurnConfig) -> dict[str, BinaryMetrics]:
+def _fold(train: DataFrame, test: DataFrame, config: ChurnConfig) -> dict[str, dict[str, float]]:
     raw = _fit(train, config)
     inner = folds(train.drop("fold"), CUSTOMER_ID, INNER_FOLDS, seed=config.seed, stratify=LABEL).localCheckpoint()
     held_out = [
@@ -93,14 +93,15 @@ def _fold(train: DataFrame, test: DataFrame, config: ChurnConfig) -> dict[str, B
             together = together.unionByName(part)
         calibration = PlattScaling(PROBABILITY, LABEL).fit(together.cache())
         scored = calibration.transform(_scored(stages, test))
-        found[name] = evaluate(scored.cache(), label=LABEL, probability=PROBABILITY)
+        found[name] = _metrics(scored)
+        together.unpersist()
     return found
 
 
 def _fit(train: DataFrame, config: ChurnConfig) -> dict[str, list[Transformer]]:
     inputs = candidates.inputs_of(train, (CUSTOMER_ID, LABEL, "fold"))
     preparation = candidates.fit_preparation(train, inputs, config.model.knots)
-    prepared = PipelineModel(preparation).transform(train).cache()
+    prepared = candidates.for_models(PipelineModel(preparation).transform(train)).cache()
     fitted = candidates.fit_candidates(prepared, config.model, config.model.max_levels, config.seed)
     prepared.unpersist()
     return {name: [*preparation, *stages] for name, stages in fitted.items()}
@@ -110,15 +111,22 @@ def _scored(stages: list[Transformer], rows: DataFrame) -> DataFrame:
     return PipelineModel(stages).transform(rows).select(CUSTOMER_ID, LABEL, PROBABILITY)
 
 
-def _inflated(train: DataFrame, test: DataFrame, config: ChurnConfig) -> BinaryMetrics:
+def _inflated(train: DataFrame, test: DataFrame, config: ChurnConfig) -> dict[str, float]:
     # A deep forest remembers the copies; that is the point.
     model = config.model.model_copy(update={"candidates": ("forest",), "forest_depth": 20, "tree_leaf": 1})
     stages = _fit(train, config.model_copy(update={"model": model}))["forest"]
-    return evaluate(_scored(stages, test).cache(), label=LABEL, probability=PROBABILITY)
+    return _metrics(_scored(stages, test))
 
 
-def _summary(metrics: Iterable[BinaryMetrics]) -> dict[str, tuple[float, float]]:
-    rows = [found.as_dict() for found in metrics]
+def _metrics(scored: DataFrame) -> dict[str, float]:
+    rows = scored.cache()
+    found = evaluate(rows, label=LABEL, probability=PROBABILITY).as_dict()
+    by_mass = evaluate(rows, label=LABEL, probability=PROBABILITY, ece_bins="mass")
+    rows.unpersist()
+    return found | {"ece_mass": by_mass.ece}
+
+
+def _summary(rows: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
     values = {name: [row[name] for row in rows] for name in SHOWN}
     return {name: (statistics.fmean(found), statistics.pstdev(found)) for name, found in values.items()}
 

@@ -102,6 +102,7 @@ def overwrite(
     *,
     partition: Mapping[str, object] | None = None,
     schema_may_change: bool = False,
+    is_searched: bool = True,
 ) -> Write:
     """Replace the whole table, or the rows of one partition, in one transaction; makes the table when absent.
 
@@ -112,6 +113,8 @@ def overwrite(
         ref: the table; when absent, it is made partitioned by the columns of ``partition``.
         partition: column → value of the rows to replace; None is null.
         schema_may_change: the new rows may have other columns; drops the NOT NULL and layout that `create` declared.
+        is_searched: False for a table that is read as a whole: made without the least and greatest value of each column
+            in each file, which a search skips files by and which cost a quarter of the write.
 
     Raises:
         DataError: the rows do not fit the table or the partition; the table is as it was.
@@ -119,6 +122,8 @@ def overwrite(
     spark = rows.sparkSession
     write_id = uuid.uuid4().hex
     writer = _writer(rows, "overwrite", json.dumps({"write_id": write_id}))
+    if not is_searched:
+        writer = writer.option("delta.dataSkippingNumIndexedCols", "0")
     where = predicate(partition or {}) or "true"
     if not exists(spark, ref):
         if partition:

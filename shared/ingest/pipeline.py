@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shared.core import clock
-from shared.core.columns import INGEST_ID, RAW, Table
+from shared.core.columns import FAILURES, INGEST_ID, RAW, Table
 from shared.core.errors import AcceleratorError, DataError
 from shared.delta.read import history, read
 from shared.delta.tables import TableRef, Warehouse, create, exists
@@ -86,7 +86,7 @@ def ingest(
         create(spark, silver, table)  # refuses a table of another shape before anything is written
     judged = judge(readers.read(spark, source, table), rules, ingest_id)
     with explained(source.label):
-        landed = overwrite(judged, bronze, schema_may_change=True)
+        landed = overwrite(judged, bronze, schema_may_change=True, is_searched=False)
     rows = read(spark, bronze, landed.version)
     try:
         results = check(rows, rules, table, source)
@@ -95,7 +95,8 @@ def ingest(
     except AcceleratorError:
         _take_back(spark, bronze, silver)
         raise
-    aside = overwrite(rejected(rows, rules, clock.utc_now()), quarantine, schema_may_change=True)
+    put_aside = rejected(rows, rules, clock.utc_now())
+    aside = overwrite(put_aside, quarantine, schema_may_change=True, is_searched=False)
     if is_new:
         create(spark, silver, table)
     kept = overwrite(rows.where(is_fine(rules)).select(*table.names), silver)
@@ -139,8 +140,9 @@ def check(judged: DataFrame, rules: Sequence[Expectation], table: Table, source:
     rows = counted[0]
     if not rows:
         raise DataError("EMPTY_SOURCE", f"{source.label} has no rows.", "At least one.", "Check the export.")
-    now = clock.utc_now()
-    failed = suite.count_failures(rejected(judged, rules, now), _hidden(rules, table))
+    failed: dict[tuple[str, str], tuple[int, list[str]]] = {}
+    if any(counted[1]) or judged.where(F.col(FAILURES).isNotNull()).take(1):
+        failed = suite.count_failures(rejected(judged, rules, clock.utc_now()), _hidden(rules, table))
     results = suite.summarise(counted, rules, {key: examples for key, (_, examples) in failed.items()})
     known = {(rule.rule, rule.column) for rule in rules}
     for (rule, column), (count, examples) in sorted(failed.items()):

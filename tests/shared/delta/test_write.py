@@ -224,3 +224,14 @@ def test_merges_at_the_same_time_are_retried_until_both_are_in(spark: SparkSessi
 
     assert problems == []
     assert read(spark, table).first()["amount"] == 2.0
+
+
+def test_a_table_that_is_not_searched_has_counts_but_no_bounds_of_columns(spark: SparkSession, tmp_path: Path) -> None:
+    table = Warehouse(str(tmp_path)).table("rows")
+
+    for _ in "ab":
+        assert overwrite(spark.range(5), table, schema_may_change=True, is_searched=False).rows == 5
+
+    log = "".join(file.read_text() for file in (tmp_path / "rows/_delta_log").glob("*.json"))
+    assert "numRecords" in log
+    assert "minValues" not in log
