@@ -139,6 +139,14 @@ class ChurnConfig(RunConfig):
     max_failed_share: float = Field(0.05, ge=0.0, lt=1.0)
     max_single_auc: float = Field(0.995, gt=0.5, le=1.0)
 
+    @model_validator(mode="after")
+    def _dates(self) -> "ChurnConfig":
+        if self.shape == "customers" and self.split.by == "time":
+            raise ValueError(
+                "shape customers has no dates to split by; set split.by=customer, split.validation=0.2, split.test=0.2"
+            )
+        return self
+
 
 def layers(source: str | None) -> Sequence[str]:
     """Return the yaml texts below the user's own: the base, and what the publisher's files at ``source`` call for.
@@ -147,12 +155,14 @@ def layers(source: str | None) -> Sequence[str]:
         ConfigError: a local ``source`` does not exist.
     """
     base = _text("base.yaml")
-    if source is None or "://" in source:
+    if source is None:
         return (base,)
-    path = Path(source)
-    if not path.exists():
-        raise ConfigError("SOURCE_MISSING", f"Nothing at {source}.", "A folder or file.", "Check --source.")
-    names = {path.name} if path.is_file() else {child.name for child in path.iterdir()}
+    names = {source.rstrip("/").rpartition("/")[2]}
+    if "://" not in source:
+        path = Path(source)
+        if not path.exists():
+            raise ConfigError("SOURCE_MISSING", f"Nothing at {source}.", "A folder or file.", "Check --source.")
+        names |= {child.name for child in path.iterdir()} if path.is_dir() else set()
     if "Telco-Customer-Churn.csv" in names:
         return (base, _text("telco.yaml"))
     if names & {"CDNOW_master.txt.gz", "CDNOW_master.txt"}:

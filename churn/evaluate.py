@@ -13,7 +13,7 @@ from churn.algorithms.candidates import PROBABILITY, Inputs
 from churn.config import ChurnConfig
 from churn.features import FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL, SNAPSHOT_DATE
-from churn.train import MODEL, ROW_KEY
+from churn.train import MODEL, ROW_KEY, refuse_overlap
 from shared.core.errors import ModelError
 from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
@@ -32,7 +32,7 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     """Evaluate the challenger on the test rows and store the result with its training run.
 
     Raises:
-        DataError: the model was fitted on other rows than the table's training rows, so test rows may be among them.
+        DataError: the model was fitted on other rows than the table's training rows, or these overlap the test rows.
     """
     client = tracking.connect(config, MODEL)
     challenger = models.find(client, MODEL, models.CHALLENGER)
@@ -42,8 +42,10 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     rows = read(spark, warehouse.table(FEATURES), version)
     train_rows = rows.where(F.col(SPLIT) == "train")
     leakage.check_fitted_on(training["fitted_on"], train_rows, key=ROW_KEY)
+    seen, unseen = rows.where(F.col(SPLIT).isin("train", "validation")), rows.where(F.col(SPLIT) == "test")
+    refuse_overlap(seen, unseen, config)
     model = models.load(challenger)
-    test = model.transform(rows.where(F.col(SPLIT) == "test")).cache()
+    test = model.transform(unseen).cache()
     test.count()  # once, not by each of those who read it below
     scored: dict[str, Any] = {"label": LABEL, "probability": PROBABILITY}
     costs = thresholds.Costs(config.costs.contact, config.costs.value_saved, config.costs.success_rate)
@@ -97,7 +99,7 @@ def promote(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult
             "GATE_REFUSED",
             f"Version {challenger.version} of {MODEL} is no better than always saying the rate: {'; '.join(problems)}.",
             "An interval above the baseline.",
-            "Look at the features in the report; the champion stays.",
+            "Look at its features with python -m churn report; the champion stays.",
         )
     champion = models.promote(client, challenger)
     return StepResult({"promoted_version": champion.version}, model=champion.as_dict())
@@ -125,8 +127,9 @@ def _ceiling(spark: SparkSession, config: ChurnConfig, test: DataFrame) -> dict[
         CUSTOMER_ID, SNAPSHOT_DATE, generator.CHURN_PROBABILITY
     )
     known = test.select(CUSTOMER_ID, SNAPSHOT_DATE, LABEL).join(truth, [CUSTOMER_ID, SNAPSHOT_DATE])
-    metrics = binary.evaluate(known, label=LABEL, probability=generator.CHURN_PROBABILITY)
-    return metrics.as_dict() if metrics.rows == test.count() else {}
+    if known.count() != test.count():
+        return {}
+    return binary.evaluate(known, label=LABEL, probability=generator.CHURN_PROBABILITY).as_dict()
 
 
 def _importance(test: DataFrame, model: Any, inputs: Inputs, typical: dict[str, Any]) -> list[list[Any]]:

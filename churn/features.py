@@ -4,7 +4,7 @@ Only days before the snapshot are seen. Row-wise features are plain columns here
 (medians, levels, knots) is fitted in `churn.train` and nowhere else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -18,6 +18,7 @@ from churn.config import ChurnConfig, LabelConfig
 from churn.schema import CUSTOMER_ID, EVENT_TS, LABEL, OUTCOME_END_DATE, OUTCOME_START_DATE, SNAPSHOT_DATE
 from shared.core.errors import DataError
 from shared.core.run import StepResult
+from shared.delta import lineage
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.delta.write import overwrite
@@ -44,10 +45,16 @@ _SERVICES = (
 def features(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     """Build the feature table: one row per customer and snapshot, with label and split."""
     warehouse = Warehouse(config.warehouse)
-    build = {"customers": _of_customers, "purchases": _of_purchases, "subscriptions": _of_subscriptions}
-    rows, facts = build[config.shape](spark, config, warehouse)
+    tables, build = {
+        "customers": ((schema.TELCO,), _of_customers),
+        "purchases": ((schema.PURCHASES,), _of_purchases),
+        "subscriptions": (schema.EVENT_LOG, _of_subscriptions),
+    }[config.shape]
+    reads = [(ref, latest_version(spark, ref)) for ref in (warehouse.table(table.name) for table in tables)]
+    rows, facts = build(config, {ref.label: read(spark, ref, version) for ref, version in reads})
     table = warehouse.table(FEATURES)
     written = overwrite(rows, table, schema_may_change=True)
+    lineage.record(spark, warehouse, run_id, "features", reads)
     stored = read(spark, table)
     counts = {row[SPLIT]: row["count"] for row in stored.groupBy(SPLIT).count().collect()}
     inputs = len(stored.columns) - len(BOOKKEEPING)
@@ -95,21 +102,20 @@ def telco_label(customers: DataFrame) -> DataFrame:
     return customers.select(CUSTOMER_ID, F.col(_YES_NO_LABEL).eqNullSafe("Yes").cast("int").alias(LABEL))
 
 
-def _of_customers(spark: SparkSession, config: ChurnConfig, warehouse: Warehouse) -> tuple[DataFrame, dict]:
-    customers = read(spark, warehouse.table(schema.TELCO.name))
+def _of_customers(config: ChurnConfig, tables: Mapping[str, DataFrame]) -> tuple[DataFrame, dict[str, int]]:
+    customers = tables[schema.TELCO.name]
     labelled = of_telco(customers).join(telco_label(customers), CUSTOMER_ID)
     undated = {name: F.lit(None).cast("date") for name in (SNAPSHOT_DATE, OUTCOME_START_DATE, OUTCOME_END_DATE)}
     return _split_by_customer(labelled.withColumns(undated), config), {}
 
 
-def _of_purchases(spark: SparkSession, config: ChurnConfig, warehouse: Warehouse) -> tuple[DataFrame, dict]:
-    purchases = read(spark, warehouse.table(schema.PURCHASES.name))
+def _of_purchases(config: ChurnConfig, tables: Mapping[str, DataFrame]) -> tuple[DataFrame, dict[str, int]]:
+    purchases = tables[schema.PURCHASES.name]
     snapshots, days, facts = _snapshots(purchases, purchases, config, "inactive")
     return _split(of_purchases(purchases, snapshots, config.label), days, config), facts
 
 
-def _of_subscriptions(spark: SparkSession, config: ChurnConfig, warehouse: Warehouse) -> tuple[DataFrame, dict]:
-    tables = {table.name: read(spark, warehouse.table(table.name)) for table in schema.EVENT_LOG}
+def _of_subscriptions(config: ChurnConfig, tables: Mapping[str, DataFrame]) -> tuple[DataFrame, dict[str, int]]:
     contracts = tables[schema.SUBSCRIPTIONS.name]
     snapshots, days, facts = _snapshots(contracts, tables[schema.USAGE.name], config, "ended")
     return _split(of_subscriptions(tables, snapshots), days, config), facts
@@ -146,7 +152,7 @@ def of_purchases(purchases: DataFrame, snapshots: DataFrame, label: LabelConfig)
     )
 
 
-def of_subscriptions(tables: dict[str, DataFrame], snapshots: DataFrame) -> DataFrame:
+def of_subscriptions(tables: Mapping[str, DataFrame], snapshots: DataFrame) -> DataFrame:
     """Return usage, payment, support, contract and customer features of subscribers as of their snapshots."""
     usage, payments, support = (tables[table.name] for table in (schema.USAGE, schema.PAYMENTS, schema.SUPPORT))
     of_usage = [

@@ -7,21 +7,19 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from churn import sample as generator
 from churn import schema
 from churn.config import ChurnConfig
 from shared.core.columns import Table
-from shared.core.errors import ConfigError
+from shared.core.errors import AcceleratorError, ConfigError
 from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
-from shared.delta.read import read
-from shared.delta.tables import Warehouse, check_writable
+from shared.delta.tables import Warehouse
 from shared.delta.write import overwrite
-from shared.ingest.pipeline import IngestResult
-from shared.ingest.pipeline import ingest as ingest_table
+from shared.ingest.pipeline import IngestResult, Landed, land, publish, take_back
 from shared.ingest.source import Source
 from shared.quality.expectations import Expectation, in_set, referential, satisfies
 
@@ -32,10 +30,8 @@ _RULES = "table string, rule string, column string, severity string, checked lon
 def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     """Bring the source into bronze, silver and quarantine tables; stop when too many rows are broken."""
     warehouse = Warehouse(config.warehouse)
-    check_writable(warehouse)
-    first, *others = [partial(_ingest_one, spark, config, run_id, *each) for each in _sources(config)]
-    # The others refer to the customers, which come first.
-    done = [first(), *in_parallel(spark, others)]
+    landed = _land_all(spark, config, run_id)
+    done = in_parallel(spark, [partial(publish, spark, each) for each in landed])
     checked = [row for result in done for row in quality_rows(result)]
     overwrite(spark.createDataFrame(checked, _RULES), warehouse.table(QUALITY), schema_may_change=True)
     return StepResult(
@@ -48,17 +44,33 @@ def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     )
 
 
-def _ingest_one(spark: SparkSession, config: ChurnConfig, run_id: str, table: Table, source: Source) -> IngestResult:
-    warehouse = Warehouse(config.warehouse)
-    return ingest_table(
-        spark,
-        source,
-        table,
-        warehouse,
-        ingest_id=run_id,
-        expectations=_expectations(spark, table, warehouse),
-        max_failed_share=config.max_failed_share,
-    )
+def _land_all(spark: SparkSession, config: ChurnConfig, run_id: str) -> list[Landed]:
+    """Land every table, or none: when one is refused, the others go back to what they were."""
+    landed: list[Landed] = []
+
+    def bring(table: Table, source: Source, customers: DataFrame | None) -> None:
+        each = land(
+            spark,
+            source,
+            table,
+            Warehouse(config.warehouse),
+            ingest_id=run_id,
+            expectations=_expectations(table, customers),
+            max_failed_share=config.max_failed_share,
+        )
+        landed.append(each)
+
+    (first, *others) = _sources(config)
+    try:
+        bring(*first, None)
+        # The others refer to the customers, which come first.
+        in_parallel(spark, [partial(bring, *each, landed[0].accepted) for each in others])
+    except AcceleratorError:
+        for each in landed:
+            take_back(spark, each)
+        raise
+    order = [table.name for table, _ in (first, *others)]
+    return sorted(landed, key=lambda each: order.index(each.table.name))
 
 
 def quality_rows(result: IngestResult) -> list[dict[str, object]]:
@@ -126,7 +138,7 @@ def _inside(path: str, *names: str) -> str:
     return str(Path(path) / found)
 
 
-def _expectations(spark: SparkSession, table: Table, warehouse: Warehouse) -> list[Expectation]:
+def _expectations(table: Table, customers: DataFrame | None) -> list[Expectation]:
     """Rules beyond the declaration's own."""
     rules: list[Expectation] = []
     if table is schema.TELCO:
@@ -134,7 +146,6 @@ def _expectations(spark: SparkSession, table: Table, warehouse: Warehouse) -> li
     if schema.EVENT_TS in table.names:
         is_past = F.col(schema.EVENT_TS) <= F.current_timestamp()
         rules.append(satisfies("not_future", schema.EVENT_TS, is_past, "must not lie in the future"))
-    if table in schema.EVENT_LOG and table is not schema.CUSTOMERS:
-        customers = read(spark, warehouse.table(schema.CUSTOMERS.name))
+    if customers is not None:
         rules.append(referential(schema.CUSTOMER_ID, customers, schema.CUSTOMER_ID))
     return rules

@@ -16,7 +16,6 @@ OUTCOME_END_DATE = "outcome_end_date"
 LABEL = "label"
 
 PLANS = ("basic", "standard", "premium")
-SEGMENTS = ("consumer", "business")
 REGIONS = ("north", "east", "south", "west")
 AGE_BANDS = ("18-29", "30-44", "45-59", "60+")
 CHANNELS = ("chat", "email", "phone")

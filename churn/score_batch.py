@@ -32,7 +32,7 @@ def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepRe
     source, target = warehouse.table(FEATURES), warehouse.table(SCORES)
     version = latest_version(spark, source)
     inputs = Inputs(**{name: tuple(columns) for name, columns in training["inputs"].items()})
-    rows = population(read(spark, source, version))
+    rows = population(read(spark, source, version), config)
     numbered = rows.withColumn(reasons.ROW, F.monotonically_increasing_id()).localCheckpoint()
     scored = reasons.with_contributions(numbered, models.load(champion), inputs, training["typical"])
     threshold = F.lit(training["threshold"])
@@ -60,10 +60,9 @@ def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepRe
     )
 
 
-def population(features: DataFrame) -> DataFrame:
-    """Return the rows to score: those of today, or every customer of a table that has no dates."""
-    has_current = bool(features.where(F.col(SPLIT) == "current").take(1))
-    return features.where(F.col(SPLIT) == "current") if has_current else features
+def population(features: DataFrame, config: ChurnConfig) -> DataFrame:
+    """Return the rows to score: those of today, perhaps none, or every customer of a table that has no dates."""
+    return features if config.shape == "customers" else features.where(F.col(SPLIT) == "current")
 
 
 def decile(scored: DataFrame) -> Column:

@@ -111,11 +111,13 @@ def fit(rows: DataFrame, config: ChurnConfig) -> Trained:
     judged = in_parallel(spark, [partial(_calibrated, own, held_out) for own in fitted.values()])
     calibrated = {name: own for name, (own, _) in zip(fitted, judged, strict=True)}
     metrics = {name: found for name, (_, found) in zip(fitted, judged, strict=True)}
+    learning.unpersist()
+    held_out.unpersist()
     chosen = min(metrics, key=lambda name: metrics[name].log_loss)
     whole = PipelineModel([*stages, *calibrated[chosen]]).transform(rows)
     workings = [name for name in whole.columns if name not in (*rows.columns, PROBABILITY)]
     costs = Costs(config.costs.contact, config.costs.value_saved, config.costs.success_rate)
-    return Trained(
+    trained = Trained(
         model=candidates.finished([*stages, *calibrated[chosen]], workings),
         chosen=chosen,
         inputs=inputs,
@@ -125,6 +127,9 @@ def fit(rows: DataFrame, config: ChurnConfig) -> Trained:
         dropped=dropped,
         fitted_on=leakage.fingerprint(train_rows, ROW_KEY),
     )
+    for part in (train_rows, validation_rows):
+        part.unpersist()
+    return trained
 
 
 def _train(spark: SparkSession, config: ChurnConfig, run_id: str, version: int) -> StepResult:
@@ -178,11 +183,20 @@ def _calibrated(stages: list[Transformer], held_out: DataFrame) -> tuple[list[Tr
     return [*stages, calibration], metrics
 
 
-def _refuse_leaks(train_rows: DataFrame, validation_rows: DataFrame, config: ChurnConfig) -> None:
+def refuse_overlap(earlier: DataFrame, later: DataFrame, config: ChurnConfig) -> None:
+    """Refuse rows to learn from that overlap the rows to judge by: in time, or in customers.
+
+    Raises:
+        DataError: they do.
+    """
     if config.split.by == "time":
-        leakage.check_time(train_rows, validation_rows, known=OUTCOME_END_DATE, time=SNAPSHOT_DATE)
+        leakage.check_time(earlier, later, known=OUTCOME_END_DATE, time=SNAPSHOT_DATE)
     else:
-        leakage.check_groups(train_rows, validation_rows, group=CUSTOMER_ID)
+        leakage.check_groups(earlier, later, group=CUSTOMER_ID)
+
+
+def _refuse_leaks(train_rows: DataFrame, validation_rows: DataFrame, config: ChurnConfig) -> None:
+    refuse_overlap(train_rows, validation_rows, config)
     inputs = candidates.inputs_of(train_rows, BOOKKEEPING)
     leakage.check_single_features(
         train_rows,

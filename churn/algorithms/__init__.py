@@ -1,1 +1,1 @@
-"""Mathematics that belongs to churn alone: labels made from an event log."""
+"""Mathematics that belongs to churn alone: labels from an event log, the candidate models, reasons for a score."""

@@ -76,8 +76,9 @@ def fit_preparation(train: DataFrame, inputs: Inputs, knots: int) -> list[Transf
     if filled:
         steps.add(Imputer(strategy="median", inputCols=filled, outputCols=filled))
         basis = HingeBasis(inputCols=filled, knots=knots)
+        before = set(steps.rows.columns)
         steps.add(basis)
-        hinges = [name for name in steps.rows.columns if "__h" in name]
+        hinges = [name for name in steps.rows.columns if name not in before]
     onehot = [f"_{name}__is" for name in inputs.categorical]
     indexed = [f"_{name}__index" for name in inputs.categorical]
     if onehot:

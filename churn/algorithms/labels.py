@@ -54,14 +54,6 @@ class LabelWindows:
         start = snapshot_date + timedelta(days=self.gap_days)
         return start, start + timedelta(days=self.outcome_days)
 
-    def last_labelled(self, as_of_date: date) -> date:
-        """Return the latest snapshot day whose outcome is known on ``as_of_date``.
-
-        >>> LabelWindows(90, 30, 30).last_labelled(date(2024, 3, 31))
-        datetime.date(2024, 1, 31)
-        """
-        return as_of_date - timedelta(days=self.gap_days + self.outcome_days)
-
 
 @dataclass(frozen=True)
 class LabelCounts:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ import click
 import yaml
 
 from shared.core import clock, log
-from shared.core.config import read_text
+from shared.core.config import parse, read_text
 from shared.core.errors import AcceleratorError
 from shared.core.run import RunConfig, Step, StepResult
 
@@ -72,7 +73,7 @@ def _options() -> list[click.Parameter]:
         click.Option(["--config", "config_file"], help="Yaml file over the defaults."),
         click.Option(["--set", "overrides"], multiple=True, metavar="A.B=C", help="One setting over the config."),
         click.Option(["--seed"], type=int, help="Seed of everything random."),
-        click.Option(["--run-id"], help="Run to reproduce or report; a new id otherwise."),
+        click.Option(["--run-id"], help="Run to reproduce; the id of this run otherwise."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object on stdout."),
         click.Option(["--debug"], is_flag=True, help="Show stack traces."),
     ]
@@ -87,12 +88,12 @@ def _guarded(vertical: Vertical, steps: Mapping[str, Step], options: Mapping[str
         outcome = _run(vertical, config, run_id, steps)
     except AcceleratorError as error:
         if options["debug"]:
-            raise
+            traceback.print_exc()
         click.echo(str(error), err=True)
         return error.exit_code
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the outermost line
         if options["debug"]:
-            raise
+            traceback.print_exc()
         reason = (str(error).strip().splitlines() or [""])[0]
         click.echo(f"[INTERNAL] {type(error).__name__}: {reason} (run {run_id}). Repeat with --debug.", err=True)
         return 1
@@ -101,20 +102,22 @@ def _guarded(vertical: Vertical, steps: Mapping[str, Step], options: Mapping[str
 
 
 def _config(vertical: Vertical, options: Mapping[str, Any]) -> RunConfig:
-    layers = [*vertical.layers(options["source"])]
-    if options["config_file"]:
-        layers.append(read_text(options["config_file"]))
+    own = read_text(options["config_file"]) if options["config_file"] else ""
+    origin = options["config_file"] or f"{vertical.name}/conf/base.yaml"
+    # What lies below the user's own settings depends on the source, which they may name.
+    layers = [*vertical.layers(options["source"] or parse(own, origin).get("source")), own]
     given = {key: options[key] for key in ("source", "warehouse", "seed") if options[key] is not None}
     layers.append(yaml.safe_dump(given))
-    origin = options["config_file"] or f"{vertical.name}/conf/base.yaml"
     return vertical.config.load(*layers, overrides=options["overrides"], origin=origin)
 
 
 def _run(vertical: Vertical, config: RunConfig, run_id: str, steps: Mapping[str, Step]) -> dict[str, Any]:
     from shared.core.progress import showing
     from shared.core.session import get_session
+    from shared.delta.tables import Warehouse, check_writable
 
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    check_writable(Warehouse(config.warehouse))
     spark = get_session(config.session, f"{vertical.name}-{run_id}")
     _LOG.info("run started", extra={"config": config.model_dump(mode="json")})
     done: list[dict[str, Any]] = []

@@ -29,7 +29,7 @@ class Settings(BaseModel):
         """
         values: dict[str, Any] = {}
         for layer in layers:
-            values = merged(values, _parse(layer, origin))
+            values = merged(values, parse(layer, origin))
         for override in overrides:
             _put(values, override)
         try:
@@ -42,12 +42,15 @@ def read_text(path: str) -> str:
     """Return the text of the config file at ``path``.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, or it is not UTF-8.
     """
     file = Path(path)
     if not file.is_file():
         raise ConfigError("CONFIG_MISSING", f"No config file at {path}.", "", "Check --config.")
-    return file.read_text(encoding="utf-8")
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError("CONFIG_UNREADABLE", f"{path} is not UTF-8.", "A yaml file.", "Save it as UTF-8.") from None
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +66,12 @@ def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _parse(text: str, origin: str) -> dict[str, Any]:
+def parse(text: str, origin: str) -> dict[str, Any]:
+    """Return the mapping a yaml text holds; empty for an empty text.
+
+    Raises:
+        ConfigError: it is no yaml, or no mapping.
+    """
     try:
         values = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
@@ -83,7 +91,10 @@ def _put(values: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             raise ConfigError("CONFIG_INVALID", f"--set {override!r}: '{parent}' is not a group of settings.")
         values = child
-    values[last] = yaml.safe_load(text)
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError("CONFIG_INVALID", f"--set {override!r} is not yaml.", "--set name.name=value.") from None
 
 
 def _explain(cls: type[BaseModel], error: ValidationError) -> str:
@@ -97,6 +108,8 @@ def _sentence(cls: type[BaseModel], where: tuple[int | str, ...], problem: Any) 
         return f"unknown setting '{name}' {did_you_mean(str(where[-1]), known) or f'(known: {sorted(known)})'}".rstrip(
             "?"
         )
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
     return f"'{name}' is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
 
 

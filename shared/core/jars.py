@@ -63,9 +63,11 @@ def resolve() -> None:
     if spec is None or not spec.submodule_search_locations:
         raise EnvironmentProblem("PYSPARK_MISSING", "pyspark is not installed.", "", "Run make demo.")
     ivy = f"{spec.submodule_search_locations[0]}/jars/*"
+    home = os.environ.get("JAVA_HOME")
+    java = f"{home}/bin/java" if home else "java"
     with tempfile.TemporaryDirectory() as cache:
         command = [
-            *("java", "-cp", ivy, "org.apache.ivy.Main", "-m2compatible", "-ivy", str(root() / "ivy.xml")),
+            *(java, "-cp", ivy, "org.apache.ivy.Main", "-m2compatible", "-ivy", str(root() / "ivy.xml")),
             *("-cache", cache, "-retrieve", f"{folder()}/[conf]/[artifact]-[revision].[ext]"),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -5,11 +5,13 @@ each version of a table and looked up afterwards.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shared.core import clock
+from shared.core.parallel import in_parallel
 from shared.delta.digest import digest, row_count
 from shared.delta.read import read
 from shared.delta.tables import TableRef, Warehouse, detail, exists
@@ -31,11 +33,11 @@ def record(
         DataError: there is no such table or version.
     """
     now = clock.utc_now()
-    rows = []
-    for ref, version in reads:
-        table_id = str(detail(spark, ref)["id"])
-        content = _known(spark, warehouse, table_id, version) or digest(read(spark, ref, version))
-        rows.append((run_id, step, ref.label, ref.location, table_id, version, content, row_count(content), now))
+    found = in_parallel(spark, [partial(_digest_of, spark, warehouse, ref, version) for ref, version in reads])
+    rows = [
+        (run_id, step, ref.label, ref.location, table_id, version, content, row_count(content), now)
+        for (ref, version), (table_id, content) in zip(reads, found, strict=True)
+    ]
     contents = ";".join(f"{row[4]}@{row[5]}={row[6]}" for row in rows)
     append_once(
         spark.createDataFrame(rows, _COLUMNS),
@@ -53,6 +55,11 @@ def reads_of(spark: SparkSession, warehouse: Warehouse, run_id: str) -> DataFram
         DataError: nothing was ever recorded.
     """
     return read(spark, warehouse.table(LINEAGE)).where(F.col("run_id") == run_id)
+
+
+def _digest_of(spark: SparkSession, warehouse: Warehouse, ref: TableRef, version: int) -> tuple[str, str]:
+    table_id = str(detail(spark, ref)["id"])
+    return table_id, _known(spark, warehouse, table_id, version) or digest(read(spark, ref, version))
 
 
 def _known(spark: SparkSession, warehouse: Warehouse, table_id: str, version: int) -> str | None:

@@ -1,7 +1,7 @@
 """Keeping tables fast and small: compaction, and the removal of files that no version in use needs.
 
-VACUUM deletes for good, and Delta does not know which versions a registered model was trained on: here it does, and a
-removal that would take a file of such a version is refused.
+VACUUM deletes for good, and Delta does not know which versions a registered model was trained on: name them (a training run
+has them in its tag `tables`), and a removal that would take a file of one is refused.
 """
 
 from collections.abc import Iterator, Sequence

@@ -16,7 +16,7 @@ from shared.core.columns import FAILURES, INGEST_ID, RAW, Table
 from shared.core.errors import AcceleratorError, DataError
 from shared.delta.read import history, read
 from shared.delta.tables import TableRef, Warehouse, create, exists
-from shared.delta.write import overwrite, restore
+from shared.delta.write import Write, overwrite, restore
 from shared.ingest import readers
 from shared.ingest.failures import RECORD_RULES
 from shared.ingest.names import wrong_encoding
@@ -49,6 +49,32 @@ class IngestResult:
     tables: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Landed:
+    """A source that is in bronze and passed the gate, and that nobody else sees yet.
+
+    Args:
+        table: declaration of the silver table.
+        warehouse: where the tables are.
+        rows: what is in bronze, judged.
+        rules: what it was judged by.
+        results: what became of each rule.
+        written: the write to bronze.
+    """
+
+    table: Table
+    warehouse: Warehouse
+    rows: DataFrame
+    rules: tuple[Expectation, ...]
+    results: tuple[RuleResult, ...]
+    written: Write
+
+    @property
+    def accepted(self) -> DataFrame:
+        """The rows that silver is going to have."""
+        return self.rows.where(is_fine(self.rules)).select(*self.table.names)
+
+
 def ingest(
     spark: SparkSession,
     source: Source,
@@ -60,10 +86,38 @@ def ingest(
     table_expectations: Sequence[TableExpectation] = (),
     max_failed_share: float = 0.05,
 ) -> IngestResult:
-    """Replace the bronze, silver and quarantine tables of ``table`` by what ``source`` holds.
+    """Replace the bronze, silver and quarantine tables of ``table`` by what ``source`` holds: `land`, then `publish`.
 
-    The declaration's own rules are always checked: values where none may be missing, unique keys, checks. Doing it
-    again with the same source gives the same tables.
+    Doing it again with the same source gives the same tables. Of several tables that belong together, land all before
+    the first is published.
+    """
+    landed = land(
+        spark,
+        source,
+        table,
+        warehouse,
+        ingest_id=ingest_id,
+        expectations=expectations,
+        table_expectations=table_expectations,
+        max_failed_share=max_failed_share,
+    )
+    return publish(spark, landed)
+
+
+def land(
+    spark: SparkSession,
+    source: Source,
+    table: Table,
+    warehouse: Warehouse,
+    *,
+    ingest_id: str,
+    expectations: Sequence[Expectation] = (),
+    table_expectations: Sequence[TableExpectation] = (),
+    max_failed_share: float = 0.05,
+) -> Landed:
+    """Bring ``source`` into bronze and through the gate; silver and quarantine stay as they are.
+
+    The declaration's own rules are always checked: values where none may be missing, unique keys, checks.
 
     Args:
         spark: the session.
@@ -79,15 +133,14 @@ def ingest(
         ConfigError, EnvironmentProblem: the source cannot be reached.
         DataError: the source is broken or empty, or the gate refused it; the tables are as they were.
     """
-    bronze, silver, quarantine = (warehouse.table(name) for name in names(table))
-    rules = [*declared(table), *expectations]
-    is_new = not exists(spark, silver)
-    if not is_new:
+    bronze, silver, _ = (warehouse.table(name) for name in names(table))
+    rules = (*declared(table), *expectations)
+    if exists(spark, silver):
         create(spark, silver, table)  # refuses a table of another shape before anything is written
     judged = judge(readers.read(spark, source, table), rules, ingest_id)
     with explained(source.label):
-        landed = overwrite(judged, bronze, schema_may_change=True, is_searched=False)
-    rows = read(spark, bronze, landed.version)
+        written = overwrite(judged, bronze, schema_may_change=True, is_searched=False)
+    rows = read(spark, bronze, written.version)
     try:
         results = check(rows, rules, table, source)
         results += suite.check_table(rows.where(is_fine(rules)), table_expectations)
@@ -95,16 +148,33 @@ def ingest(
     except AcceleratorError:
         _take_back(spark, bronze, silver)
         raise
-    put_aside = rejected(rows, rules, clock.utc_now())
+    return Landed(table, warehouse, rows, rules, tuple(results), written)
+
+
+def publish(spark: SparkSession, landed: Landed) -> IngestResult:
+    """Replace silver and quarantine by what landed.
+
+    Raises:
+        DataError: rows were lost or doubled.
+    """
+    table = landed.table
+    bronze, silver, quarantine = (landed.warehouse.table(name) for name in names(table))
+    put_aside = rejected(landed.rows, landed.rules, clock.utc_now())
     aside = overwrite(put_aside, quarantine, schema_may_change=True, is_searched=False)
-    if is_new:
+    if not exists(spark, silver):
         create(spark, silver, table)
-    kept = overwrite(rows.where(is_fine(rules)).select(*table.names), silver)
+    kept = overwrite(landed.accepted, silver)
     tables = {
         ref.label: {"path": ref.path or ref.name, "version": write.version, "rows": write.rows}
-        for ref, write in ((bronze, landed), (silver, kept), (quarantine, aside))
+        for ref, write in ((bronze, landed.written), (silver, kept), (quarantine, aside))
     }
-    return accounted(IngestResult(table.name, landed.rows, kept.rows, aside.rows, tuple(results), tables))
+    return accounted(IngestResult(table.name, landed.written.rows, kept.rows, aside.rows, landed.results, tables))
+
+
+def take_back(spark: SparkSession, landed: Landed) -> None:
+    """Undo `land`: bronze goes back to what silver was made from."""
+    bronze, silver, _ = (landed.warehouse.table(name) for name in names(landed.table))
+    _take_back(spark, bronze, silver)
 
 
 def _take_back(spark: SparkSession, bronze: TableRef, silver: TableRef) -> None:

@@ -3,6 +3,8 @@
 `challenger` is the newest trained version, `champion` the one that scores; a version's training run is always reachable.
 """
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import pyspark
-from pyspark.ml import PipelineModel
+from pyspark.ml import PipelineModel, Transformer
 
 from shared.core.columns import identifier
 from shared.core.errors import ModelError
@@ -50,7 +52,7 @@ def register(client: MlflowClient, run: Run, name: str, model: PipelineModel) ->
     from mlflow.models import Model
 
     identifier(name)
-    foreign = [type(stage).__name__ for stage in model.stages if not type(stage).__module__.startswith("pyspark.ml")]
+    foreign = [type(stage).__name__ for stage in _stages(model) if not type(stage).__module__.startswith("pyspark.ml")]
     if foreign:
         raise ModelError("STAGE_NOT_BUILT_IN", f"The model holds stages of its own: {foreign}.", "Spark's own stages.")
     with tempfile.TemporaryDirectory() as folder:
@@ -69,6 +71,11 @@ def register(client: MlflowClient, run: Run, name: str, model: PipelineModel) ->
     version = int(made.version)
     client.set_registered_model_alias(name, CHALLENGER, str(version))
     return Registered(name, version, CHALLENGER, run)
+
+
+def _stages(model: Transformer) -> list[Transformer]:
+    nested = model.stages if isinstance(model, PipelineModel) else []
+    return [model, *(each for stage in nested for each in _stages(stage))]
 
 
 def find(client: MlflowClient, name: str, alias: str) -> Registered:
@@ -92,6 +99,7 @@ def load(model: Registered) -> PipelineModel:
 
     # Not the temporary folder of a `with`: Spark reads some stages lazily.
     folder = tempfile.mkdtemp(prefix="model-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     pipeline: PipelineModel = mlflow.spark.load_model(f"models:/{model.name}/{model.version}", dfs_tmpdir=folder)
     return pipeline
 

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from churn.config import ChurnConfig
+from churn.schema import EVENT_LOG
+from shared.delta.digest import digest
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
+from shared.registry import models, tracking
 from tests.churn.conftest import SMALL, Churn
 
 NAME = "Telco-Customer-Churn.csv"
@@ -141,8 +145,11 @@ def test_a_corrupt_parquet_file_is_named_and_the_tables_before_it_stay(
     assert churn("sample", *common).exit_code == 0
     source = ("--source", tmp_path / "w" / "raw_churn")
     assert churn("ingest", *common, *source).exit_code == 0
-    usage = Warehouse(str(tmp_path / "w")).table("silver_churn_usage")
-    before = (latest_version(spark, usage), read(spark, usage).count())
+    warehouse = Warehouse(str(tmp_path / "w"))
+    silver = [warehouse.table(table.name) for table in EVENT_LOG]
+    before = [(latest_version(spark, table), read(spark, table).count()) for table in silver]
+    bronze = warehouse.table("bronze_churn_customers")
+    landed = digest(read(spark, bronze))
     victim = next((tmp_path / "w" / "raw_churn" / "usage").glob("*.parquet"))
     content = victim.read_bytes()
     (victim.parent / f".{victim.name}.crc").unlink(missing_ok=True)
@@ -154,7 +161,8 @@ def test_a_corrupt_parquet_file_is_named_and_the_tables_before_it_stay(
     assert "[FILE_UNREADABLE]" in result.stderr
     assert victim.name in result.stderr
     assert "Traceback" not in result.output
-    assert (latest_version(spark, usage), read(spark, usage).count()) == before
+    assert [(latest_version(spark, table), read(spark, table).count()) for table in silver] == before
+    assert digest(read(spark, bronze)) == landed  # what had landed before the broken table went back
 
 
 def test_future_timestamps_are_stopped_at_the_gate(churn: Churn, tmp_path: Path) -> None:
@@ -222,6 +230,12 @@ def test_constant_and_empty_features_are_dropped_and_training_goes_on(
     result = churn("train", *common)
 
     assert result.exit_code == 0, result.output
+    database = f"sqlite:///{tmp_path / 'w'}/mlflow.db"
+    client = tracking.connect(ChurnConfig(warehouse=str(tmp_path / "w")), "churn")
+    dropped = tracking.read_document(models.find(client, "churn", models.CHALLENGER).run, "training")["dropped"]
+    assert tracking.mlflow.get_tracking_uri() == database
+    assert dropped["total_charges"] == "no value in any training row"
+    assert dropped["gender"] == "the same value in every training row"
 
 
 def test_a_warehouse_that_cannot_be_written_is_an_environment_problem(churn: Churn, tmp_path: Path) -> None:
@@ -230,7 +244,8 @@ def test_a_warehouse_that_cannot_be_written_is_an_environment_problem(churn: Chu
     folder.mkdir()
     (folder / NAME).write_text(text(GOOD))
 
-    result = churn("ingest", "--source", folder, "--warehouse", tmp_path / "file" / "warehouse")
+    for verb in (("ingest", "--source", folder), ("run",), ("train",)):
+        result = churn(*verb, "--warehouse", tmp_path / "file" / "warehouse")
 
-    assert result.exit_code == 5, result.output
-    assert "[WAREHOUSE_NOT_WRITABLE]" in result.stderr
+        assert result.exit_code == 5, result.output
+        assert "[WAREHOUSE_NOT_WRITABLE]" in result.stderr

@@ -68,8 +68,19 @@ def test_an_unforeseen_error_is_one_line_too(spark: SparkSession) -> None:
     assert "second line" not in result.stderr
 
 
-def test_debug_shows_the_trace(spark: SparkSession) -> None:
-    assert isinstance(run(spark, "fail", "--debug").exception, ValueError)
+def test_debug_shows_the_trace_and_keeps_the_exit_code(spark: SparkSession) -> None:
+    result = run(spark, "fail", "--debug")
+
+    assert "ValueError: not foreseen" in result.stderr
+    assert "Traceback" in result.stderr
+    assert result.exit_code == 1
+
+
+def test_a_setting_that_is_no_yaml_is_a_usage_error(spark: SparkSession) -> None:
+    result = run(spark, "count", "--set", "seed=[1")
+
+    assert result.exit_code == 2
+    assert "[CONFIG_INVALID]" in result.stderr
 
 
 def test_an_unknown_setting_is_a_usage_error(spark: SparkSession) -> None:

@@ -72,7 +72,7 @@ def test_a_version_leads_to_its_run_its_tables_and_its_settings(client: MlflowCl
 
 def test_a_stage_that_is_not_sparks_own_is_refused(client: MlflowClient, config: RunConfig) -> None:
     with pytest.raises(ModelError, match=r"STAGE_NOT_BUILT_IN.*OwnStage"):
-        register(client, config, "one", PipelineModel([OwnStage()]))
+        register(client, config, "one", PipelineModel([PipelineModel([OwnStage()])]))
 
     assert models.versions(client, "things") == []
 
