@@ -22,7 +22,7 @@ from shared.core.columns import Column, Table
 from shared.core.session import SessionConfig, get_session, stop
 from shared.delta.tables import Warehouse
 from shared.features.windows import WindowFeature, aggregate_as_of
-from shared.ingest.pipeline import ingest
+from shared.ingest.pipeline import land, publish
 from shared.ingest.source import Source
 from shared.quality.expectations import in_range, in_set, matches
 
@@ -74,7 +74,7 @@ def _ingestion(spark: SparkSession, folder: Path, rows: int, repeats: int) -> No
         read.write.mode("overwrite").parquet(f"{folder}/plain")
 
     def ours() -> None:
-        result = ingest(
+        landed = land(
             spark,
             Source(format="csv", path=f"{folder}/csv"),
             EVENTS,
@@ -86,6 +86,7 @@ def _ingestion(spark: SparkSession, folder: Path, rows: int, repeats: int) -> No
                 matches("customer_id", r"C\d+"),
             ],
         )
+        result = publish(landed)
         if result.rows_read != result.rows_written + result.rows_quarantined:
             sys.exit("rows were lost")
 

@@ -31,7 +31,7 @@ def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     """Bring the source into bronze, silver and quarantine tables; stop when too many rows are broken."""
     warehouse = Warehouse(config.warehouse)
     landed = _land_all(spark, config, run_id)
-    done = in_parallel(spark, [partial(publish, spark, each) for each in landed])
+    done = in_parallel(spark, [partial(publish, each) for each in landed])
     checked = [row for result in done for row in quality_rows(result)]
     overwrite(spark.createDataFrame(checked, _RULES), warehouse.table(QUALITY), schema_may_change=True)
     return StepResult(
@@ -67,7 +67,7 @@ def _land_all(spark: SparkSession, config: ChurnConfig, run_id: str) -> list[Lan
         in_parallel(spark, [partial(bring, *each, landed[0].accepted) for each in others])
     except AcceleratorError:
         for each in landed:
-            take_back(spark, each)
+            take_back(spark, each.table, each.warehouse)
         raise
     order = [table.name for table, _ in (first, *others)]
     return sorted(landed, key=lambda each: order.index(each.table.name))

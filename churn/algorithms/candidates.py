@@ -15,11 +15,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from churn.config import ModelConfig
-from shared.core.columns import quoted
 from shared.core.parallel import in_parallel
 from shared.features import encoding
 from shared.features.basis import HingeBasis
-from shared.features.imputation import MissingFlags, flag_of
+from shared.features.imputation import MissingFlags
+from shared.features.sql_steps import adding, replacing
 
 LABEL = "label"
 WEIGHT = "_weight"
@@ -69,16 +69,12 @@ def fit_preparation(train: DataFrame, inputs: Inputs, knots: int) -> list[Transf
     """
     steps = _Fitted(train)
     filled = [f"_{name}" for name in inputs.numeric]
-    steps.add(_typed(inputs))
-    steps.add(MissingFlags(inputCols=filled))
-    flags = [name for name in map(flag_of, filled) if name in steps.rows.columns]
+    steps.add(adding(f"CAST(`{name}` AS DOUBLE) AS `_{name}`" for name in inputs.numeric))
+    flags = steps.add(MissingFlags(inputCols=filled))
     hinges: list[str] = []
     if filled:
         steps.add(Imputer(strategy="median", inputCols=filled, outputCols=filled))
-        basis = HingeBasis(inputCols=filled, knots=knots)
-        before = set(steps.rows.columns)
-        steps.add(basis)
-        hinges = [name for name in steps.rows.columns if name not in before]
+        hinges = steps.add(HingeBasis(inputCols=filled, knots=knots))
     onehot = [f"_{name}__is" for name in inputs.categorical]
     indexed = [f"_{name}__index" for name in inputs.categorical]
     if onehot:
@@ -120,7 +116,7 @@ def fit_candidates(prepared: DataFrame, config: ModelConfig, levels: int, seed: 
 
 def finished(stages: Sequence[Transformer], workings: Sequence[str]) -> PipelineModel:
     """Return the stages as one model that adds `probability` and drops the columns ``workings`` it made on the way."""
-    return PipelineModel([*stages, SQLTransformer(statement=f"SELECT * EXCEPT ({quoted(workings)}) FROM __THIS__")])
+    return PipelineModel([*stages, replacing(workings)])
 
 
 class _Fitted:
@@ -130,15 +126,12 @@ class _Fitted:
         self.rows = rows
         self.stages: list[Transformer] = []
 
-    def add(self, stage: Estimator | Transformer) -> None:
+    def add(self, stage: Estimator | Transformer) -> list[str]:
+        """Return the names of the columns that the stage added."""
         fitted = stage.fit(self.rows) if isinstance(stage, Estimator) else stage
-        self.rows = fitted.transform(self.rows)
+        before, self.rows = set(self.rows.columns), fitted.transform(self.rows)
         self.stages.append(fitted)
-
-
-def _typed(inputs: Inputs) -> SQLTransformer:
-    doubles = [f"CAST(`{name}` AS DOUBLE) AS `_{name}`" for name in inputs.numeric]
-    return SQLTransformer(statement=f"SELECT {', '.join(['*', *doubles])} FROM __THIS__")
+        return [name for name in self.rows.columns if name not in before]
 
 
 def _estimator(name: str, config: ModelConfig, levels: int, seed: int) -> Estimator:
@@ -167,9 +160,9 @@ def _estimator(name: str, config: ModelConfig, levels: int, seed: int) -> Estima
 def _probability_of(name: str) -> SQLTransformer:
     # A vector cannot be indexed in SQL; its text can, and Java writes doubles so that they read back exactly.
     text = f"split(CAST(`_{name}__vector` AS STRING), '[\\\\[,\\\\]]')[2]"
-    return SQLTransformer(statement=f"SELECT *, CAST({text} AS DOUBLE) AS `_{name}` FROM __THIS__")
+    return adding([f"CAST({text} AS DOUBLE) AS `_{name}`"])
 
 
 def _mean(names: Sequence[str]) -> SQLTransformer:
     total = " + ".join(f"`_{name}`" for name in names)
-    return SQLTransformer(statement=f"SELECT *, ({total}) / {len(names)}.0D AS `{PROBABILITY}` FROM __THIS__")
+    return adding([f"({total}) / {len(names)}.0D AS `{PROBABILITY}`"])

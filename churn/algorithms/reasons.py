@@ -12,10 +12,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from churn.algorithms.candidates import PROBABILITY, Inputs
+from shared.evaluation.calibration import log_odds
 
 CHANGED = "_changed"
 ROW = "_row"
-_CLIP = 1e-6
 
 
 def typical_values(train: DataFrame, inputs: Inputs) -> dict[str, float | str | None]:
@@ -59,7 +59,7 @@ def with_contributions(rows: DataFrame, model: Transformer, inputs: Inputs, typi
         lambda item: F.struct(
             F.get(names, item[CHANGED]).alias("feature"),
             F.get(F.col("_values"), item[CHANGED]).alias("value"),
-            F.round(_log_odds(F.col(PROBABILITY)) - _log_odds(item[PROBABILITY]), 6).alias("contribution"),
+            F.round(log_odds(F.col(PROBABILITY)) - log_odds(item[PROBABILITY]), 6).alias("contribution"),
         ),
     )
     ordered = F.array_sort(contributions, _larger_first)
@@ -86,11 +86,6 @@ def _differs(name: str, typical: Mapping[str, object]) -> Column:
 def _kinds(rows: DataFrame, names: Sequence[str]) -> list[tuple[str, str]]:
     kinds = dict(rows.dtypes)
     return [(name, kinds[name]) for name in names]
-
-
-def _log_odds(probability: Column) -> Column:
-    clipped = F.greatest(F.least(probability, F.lit(1 - _CLIP)), F.lit(_CLIP))
-    return F.log(clipped / (1 - clipped))
 
 
 def _larger_first(left: Column, right: Column) -> Column:

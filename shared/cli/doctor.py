@@ -69,13 +69,11 @@ def _python() -> Check:
 
 
 def _java() -> Check:
-    home = os.environ.get("JAVA_HOME")
-    command = f"{home}/bin/java" if home else "java"
     needed = " or ".join(map(str, JAVA))
     remedy = "Install openjdk-17-jre-headless (Debian, Ubuntu) or set JAVA_HOME."
     try:
         # Spark's launcher asks for this module; a cut-down Java has a version but lacks it.
-        ask = [command, "--add-modules=jdk.incubator.vector", "-version"]
+        ask = [jars.java(), "--add-modules=jdk.incubator.vector", "-version"]
         done = subprocess.run(ask, capture_output=True, text=True, check=False, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
         return Check("Java", False, type(error).__name__, needed, remedy)

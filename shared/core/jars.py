@@ -30,6 +30,12 @@ def folder() -> Path:
     return Path(os.environ.get(FOLDER_VARIABLE) or root() / "jars")
 
 
+def java() -> str:
+    """Return the command of the Java that Spark will start: that of JAVA_HOME, else the one on the path."""
+    home = os.environ.get("JAVA_HOME")
+    return f"{home}/bin/java" if home else "java"
+
+
 def read_lock(path: Path) -> dict[str, str]:
     """Return `jars.lock` as ``{"delta/x.jar": sha256}``, in the format of `sha256sum`."""
     lines = path.read_text().splitlines()
@@ -63,11 +69,9 @@ def resolve() -> None:
     if spec is None or not spec.submodule_search_locations:
         raise EnvironmentProblem("PYSPARK_MISSING", "pyspark is not installed.", "", "Run make demo.")
     ivy = f"{spec.submodule_search_locations[0]}/jars/*"
-    home = os.environ.get("JAVA_HOME")
-    java = f"{home}/bin/java" if home else "java"
     with tempfile.TemporaryDirectory() as cache:
         command = [
-            *(java, "-cp", ivy, "org.apache.ivy.Main", "-m2compatible", "-ivy", str(root() / "ivy.xml")),
+            *(java(), "-cp", ivy, "org.apache.ivy.Main", "-m2compatible", "-ivy", str(root() / "ivy.xml")),
             *("-cache", cache, "-retrieve", f"{folder()}/[conf]/[artifact]-[revision].[ext]"),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

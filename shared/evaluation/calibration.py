@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from shared.core.columns import identifier
 from shared.core.errors import ConfigError, DataError
 from shared.evaluation.scored import check, refuse, scored, tallies
+from shared.features.sql_steps import replacing
 
 _CLIP: Final = 1e-6
 
@@ -77,9 +78,8 @@ class PlattScaling:
         fitted = LogisticRegression(featuresCol="logits", labelCol="y", maxIter=100, tol=1e-10).fit(logits)
         slope, intercept = float(fitted.coefficients[0]), float(fitted.intercept)
         clipped = _clipped(f"`{self.probability}`")
-        return _replacing(
-            self.probability, f"1 / (1 + exp(-({slope!r}D * ln({clipped} / (1 - {clipped})) + {intercept!r}D)))"
-        )
+        mapped = f"1 / (1 + exp(-({slope!r}D * ln({clipped} / (1 - {clipped})) + {intercept!r}D)))"
+        return replacing([self.probability], [f"{mapped} AS `{self.probability}`"])
 
 
 class IsotonicScaling:
@@ -120,7 +120,8 @@ class IsotonicScaling:
         )
         fitted = IsotonicRegression(featuresCol="p", labelCol="y", weightCol="w").fit(grouped)
         knots = list(zip(map(float, fitted.boundaries), map(float, fitted.predictions), strict=True))
-        return _replacing(self.probability, _clipped(_through(knots, f"`{self.probability}`")))
+        mapped = _clipped(_through(knots, f"`{self.probability}`"))
+        return replacing([self.probability], [f"{mapped} AS `{self.probability}`"])
 
 
 def log_odds(probability: Column) -> Column:
@@ -158,7 +159,3 @@ def _through(knots: Sequence[tuple[float, float]], x: str) -> str:
     ]
     (first, lowest), (_, highest) = knots[0], knots[-1]
     return f"CASE WHEN {x} <= {first!r}D THEN {lowest!r}D {' '.join(lines)} ELSE {highest!r}D END"
-
-
-def _replacing(column: str, sql: str) -> SQLTransformer:
-    return SQLTransformer(statement=f"SELECT * EXCEPT (`{column}`), {sql} AS `{column}` FROM __THIS__")

@@ -5,7 +5,7 @@ Knots are learned from training rows.
 `fit` returns Spark's own SQLTransformer with the knots written into its statement, so a saved pipeline loads anywhere.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pyspark.ml import Estimator
 from pyspark.ml.feature import SQLTransformer
@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from shared.core.columns import identifier
 from shared.core.errors import ConfigError
+from shared.features.sql_steps import adding
 
 _ACCURACY = 10_000
 
@@ -38,7 +39,7 @@ class HingeBasis(Estimator[SQLTransformer]):
 
     def _fit(self, dataset: DataFrame) -> SQLTransformer:
         knots = quantiles(dataset, self.input_columns, self.knots)
-        return _adding(
+        return adding(
             f"{_above(name, knot)} AS `{output}`"
             for name in self.input_columns
             for knot, output in zip(knots[name], hinge_columns(name, len(knots[name])), strict=True)
@@ -67,7 +68,7 @@ class NaturalSpline(Estimator[SQLTransformer]):
 
     def _fit(self, dataset: DataFrame) -> SQLTransformer:
         knots = quantiles(dataset, self.input_columns, self.knots)
-        return _adding(
+        return adding(
             f"{text} AS `{name}__s{place}`"
             for name in self.input_columns
             for place, text in enumerate(_cubic_terms(name, knots[name]))
@@ -82,7 +83,7 @@ def powers(columns: Sequence[str], degree: int) -> SQLTransformer:
     """
     if degree < 2:
         raise ConfigError("DEGREE_INVALID", f"Degree {degree}.", "At least 2.")
-    return _adding(
+    return adding(
         f"power(`{identifier(name)}`, {exponent}) AS `{name}__p{exponent}`"
         for name in columns
         for exponent in range(2, degree + 1)
@@ -91,7 +92,7 @@ def powers(columns: Sequence[str], degree: int) -> SQLTransformer:
 
 def products(pairs: Sequence[tuple[str, str]]) -> SQLTransformer:
     """Return the step that adds the interaction ``<left>__x__<right>`` of each pair of numeric columns; null when one is."""
-    return _adding(f"`{identifier(left)}` * `{identifier(right)}` AS `{left}__x__{right}`" for left, right in pairs)
+    return adding(f"`{identifier(left)}` * `{identifier(right)}` AS `{left}__x__{right}`" for left, right in pairs)
 
 
 def hinge_columns(name: str, count: int) -> list[str]:
@@ -119,10 +120,6 @@ def quantiles(rows: DataFrame, columns: Sequence[str], count: int) -> Mapping[st
         name: sorted({knot for knot in found[name] or [] if found[f"{name}__min"] < knot < found[f"{name}__max"]})
         for name in columns
     }
-
-
-def _adding(terms: Iterable[str]) -> SQLTransformer:
-    return SQLTransformer(statement=f"SELECT {', '.join(['*', *terms])} FROM __THIS__")
 
 
 def _above(name: str, knot: float) -> str:

@@ -7,12 +7,13 @@ others. The encoding of training rows by the fitted encoder is a leak.
 from collections.abc import Sequence
 
 from pyspark.ml import Estimator, Pipeline, PipelineModel
-from pyspark.ml.feature import OneHotEncoder, SQLTransformer, StringIndexer, TargetEncoder
+from pyspark.ml.feature import OneHotEncoder, StringIndexer, TargetEncoder
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from shared.core.columns import identifier, quoted
+from shared.core.columns import identifier
 from shared.core.errors import ConfigError
+from shared.features.sql_steps import replacing
 
 
 def indexer(columns: Sequence[str], outputs: Sequence[str]) -> StringIndexer:
@@ -53,8 +54,7 @@ class TargetEncoding(Estimator[PipelineModel]):
             handleInvalid="keep",
             smoothing=self.smoothing,
         )
-        drop = SQLTransformer(statement=f"SELECT * EXCEPT ({quoted(places)}) FROM __THIS__")
-        return Pipeline(stages=[indexer(self.input_columns, places), encoder, drop]).fit(dataset)
+        return Pipeline(stages=[indexer(self.input_columns, places), encoder, replacing(places)]).fit(dataset)
 
 
 def out_of_fold(

@@ -14,9 +14,10 @@ from pyspark.ml.regression import DecisionTreeRegressor
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from shared.core.columns import identifier, quoted
+from shared.core.columns import identifier
 from shared.core.errors import DataError
 from shared.delta.tables import literal
+from shared.features.sql_steps import adding, replacing
 
 _DEPTH, _LEAF = 5, 20
 _LEVELS = 1_000
@@ -38,10 +39,10 @@ class MissingFlags(Estimator[SQLTransformer]):
     def _fit(self, dataset: DataFrame) -> SQLTransformer:
         missing = {name: f"({_is_missing(dataset, name)})" for name in self.input_columns}
         if not missing:
-            return _select([])
+            return adding([])
         counts = dataset.agg(*(F.count_if(F.expr(test)).alias(name) for name, test in missing.items())).collect()[0]
         flagged = [name for name in self.input_columns if counts[name]]
-        return _select([f"CAST({missing[name]} AS DOUBLE) AS `{flag_of(name)}`" for name in flagged])
+        return adding([f"CAST({missing[name]} AS DOUBLE) AS `{flag_of(name)}`" for name in flagged])
 
 
 class ModeImputer(Estimator[SQLTransformer]):
@@ -64,9 +65,7 @@ class ModeImputer(Estimator[SQLTransformer]):
         if empty:
             raise _nothing_to_learn_from(empty)
         filled = [f"coalesce(`{name}`, {literal(modes[name])}) AS `{name}`" for name in self.input_columns]
-        return SQLTransformer(
-            statement=f"SELECT * EXCEPT ({quoted(self.input_columns)}), {', '.join(filled)} FROM __THIS__"
-        )
+        return replacing(self.input_columns, filled)
 
 
 class ModelImputer(Estimator[PipelineModel]):
@@ -97,7 +96,7 @@ class ModelImputer(Estimator[PipelineModel]):
         is_text = dict(dataset.dtypes)[target] == "string"
         tree, guess = _text_tree(known, target) if is_text else _number_tree(known, target)
         stages: list[Estimator[Any] | Transformer] = [
-            _select(reads),
+            adding(reads),
             Imputer(inputCols=working, outputCols=working),
             VectorAssembler(inputCols=working, outputCol=_VECTOR),
             *tree,
@@ -106,8 +105,7 @@ class ModelImputer(Estimator[PipelineModel]):
         made = [name for name in fitted.transform(known.limit(0)).columns if name.startswith(_WORKING)]
         own = f"`{target}`" if is_text else f"CAST(`{target}` AS DOUBLE)"
         filled = f"IF({_is_missing(dataset, target)}, {guess}, {own}) AS `{target}`"
-        last = SQLTransformer(statement=f"SELECT * EXCEPT ({quoted([target, *made])}), {filled} FROM __THIS__")
-        return PipelineModel([*fitted.stages, last])
+        return PipelineModel([*fitted.stages, replacing([target, *made], [filled])])
 
 
 def flag_of(name: str) -> str:
@@ -134,16 +132,12 @@ def _text_tree(known: DataFrame, target: str) -> tuple[list[Estimator[Any] | Tra
         featuresCol=_VECTOR, labelCol=_LEVEL, predictionCol=_GUESS, probabilityCol=f"{_WORKING}_probability"
     )
     tree = tree.setRawPredictionCol(f"{_WORKING}_raw").setMaxDepth(_DEPTH).setMinInstancesPerNode(_LEAF)
-    return [_select([place]), tree], f"element_at({levels}, CAST(`{_GUESS}` AS INT) + 1)"
+    return [adding([place]), tree], f"element_at({levels}, CAST(`{_GUESS}` AS INT) + 1)"
 
 
 def _is_missing(rows: DataFrame, name: str) -> str:
     is_real = dict(rows.dtypes)[name] in ("double", "float")
     return f"`{name}` IS NULL" + (f" OR isnan(`{name}`)" if is_real else "")
-
-
-def _select(terms: Sequence[str]) -> SQLTransformer:
-    return SQLTransformer(statement=f"SELECT {', '.join(['*', *terms])} FROM __THIS__")
 
 
 def _nothing_to_learn_from(columns: Sequence[str]) -> DataError:

@@ -15,7 +15,7 @@ from shared.core import clock
 from shared.core.columns import FAILURES, INGEST_ID, RAW, Table
 from shared.core.errors import AcceleratorError, DataError
 from shared.delta.read import history, read
-from shared.delta.tables import TableRef, Warehouse, create, exists
+from shared.delta.tables import Warehouse, create, exists
 from shared.delta.write import Write, overwrite, restore
 from shared.ingest import readers
 from shared.ingest.failures import RECORD_RULES
@@ -75,35 +75,6 @@ class Landed:
         return self.rows.where(is_fine(self.rules)).select(*self.table.names)
 
 
-def ingest(
-    spark: SparkSession,
-    source: Source,
-    table: Table,
-    warehouse: Warehouse,
-    *,
-    ingest_id: str,
-    expectations: Sequence[Expectation] = (),
-    table_expectations: Sequence[TableExpectation] = (),
-    max_failed_share: float = 0.05,
-) -> IngestResult:
-    """Replace the bronze, silver and quarantine tables of ``table`` by what ``source`` holds: `land`, then `publish`.
-
-    Doing it again with the same source gives the same tables. Of several tables that belong together, land all before
-    the first is published.
-    """
-    landed = land(
-        spark,
-        source,
-        table,
-        warehouse,
-        ingest_id=ingest_id,
-        expectations=expectations,
-        table_expectations=table_expectations,
-        max_failed_share=max_failed_share,
-    )
-    return publish(spark, landed)
-
-
 def land(
     spark: SparkSession,
     source: Source,
@@ -146,18 +117,21 @@ def land(
         results += suite.check_table(rows.where(is_fine(rules)), table_expectations)
         suite.gate(results, f"{source.label} → {table.name}", max_failed_share=max_failed_share)
     except AcceleratorError:
-        _take_back(spark, bronze, silver)
+        take_back(spark, table, warehouse)
         raise
     return Landed(table, warehouse, rows, rules, tuple(results), written)
 
 
-def publish(spark: SparkSession, landed: Landed) -> IngestResult:
+def publish(landed: Landed) -> IngestResult:
     """Replace silver and quarantine by what landed.
+
+    Doing both again with the same source gives the same tables. Of several tables that belong together, land all before
+    the first is published.
 
     Raises:
         DataError: rows were lost or doubled.
     """
-    table = landed.table
+    table, spark = landed.table, landed.rows.sparkSession
     bronze, silver, quarantine = (landed.warehouse.table(name) for name in names(table))
     put_aside = rejected(landed.rows, landed.rules, clock.utc_now())
     aside = overwrite(put_aside, quarantine, schema_may_change=True, is_searched=False)
@@ -171,17 +145,12 @@ def publish(spark: SparkSession, landed: Landed) -> IngestResult:
     return accounted(IngestResult(table.name, landed.written.rows, kept.rows, aside.rows, landed.results, tables))
 
 
-def take_back(spark: SparkSession, landed: Landed) -> None:
-    """Undo `land`: bronze goes back to what silver was made from."""
-    bronze, silver, _ = (landed.warehouse.table(name) for name in names(landed.table))
-    _take_back(spark, bronze, silver)
-
-
-def _take_back(spark: SparkSession, bronze: TableRef, silver: TableRef) -> None:
-    """Bring bronze back to what silver was last made from; to no rows, when silver was never made.
+def take_back(spark: SparkSession, table: Table, warehouse: Warehouse) -> None:
+    """Undo `land`: bronze goes back to what silver was last made from; to no rows, when silver was never made.
 
     The version before this run's would not do: a run that was killed before its gate has left its rows there.
     """
+    bronze, silver, _ = (warehouse.table(name) for name in names(table))
     moment = F.unix_micros("timestamp")
     made = -1
     if exists(spark, silver):

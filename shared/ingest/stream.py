@@ -1,6 +1,6 @@
 """A folder read incrementally: what is new since the last time goes through the same reader, rules and gate.
 
-The stream carries the names of the files, not their rows, so a batch is read exactly as `pipeline.ingest` reads a
+The stream carries the names of the files, not their rows, so a batch is read exactly as `pipeline.land` reads a
 source. Each file is taken once per checkpoint: without the checkpoint every file is new again.
 """
 
@@ -69,7 +69,7 @@ def ingest_new_files(
     """
     if source.format in {"jdbc", "delta"}:
         found = f"A {source.format} source cannot be read as a folder of new files."
-        raise ConfigError("SOURCE_INVALID", found, "csv, words, json or parquet.", "Use ingest.")
+        raise ConfigError("SOURCE_INVALID", found, "csv, words, json or parquet.", "Use land.")
     batches = _Batches(spark, source, table, warehouse, expectations, max_failed_share)
     listing = spark.readStream.format("binaryFile").schema(_LISTING).option("recursiveFileLookup", "true")
     # A file that made a batch fail may be removed; the rest of its batch is then taken.

@@ -25,7 +25,7 @@ from shared.core.errors import AcceleratorError, ConfigError, EnvironmentProblem
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
 from shared.ingest import readers
-from shared.ingest.pipeline import ingest
+from shared.ingest.pipeline import land, publish
 from shared.ingest.source import Database, Source
 
 PASSWORD = "s3cr3t-Passw0rd"
@@ -146,7 +146,7 @@ def test_a_table_is_ingested_and_the_password_is_nowhere(
 ) -> None:
     bills = source(postgres.url, partition_column="bill_id", properties={"sslmode": "prefer"})
     warehouse = Warehouse(str(tmp_path))
-    result = ingest(spark, bills, BILLS, warehouse, ingest_id="one")
+    result = publish(land(spark, bills, BILLS, warehouse, ingest_id="one"))
     assert (result.rows_read, result.rows_written, result.rows_quarantined) == (200, 200, 0)
     assert read(spark, warehouse.table("silver_test_bills")).agg(F.sum("amount")).collect()[0][0] == 20100 + 50
     rows = readers.read(spark, bills, BILLS)

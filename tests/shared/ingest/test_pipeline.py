@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from chispa import assert_df_equality
@@ -15,7 +16,7 @@ from shared.core.errors import DataError
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
 from shared.ingest import pipeline
-from shared.ingest.pipeline import IngestResult, accounted, ingest
+from shared.ingest.pipeline import IngestResult, accounted, land, publish
 from shared.ingest.source import Source
 from shared.quality.expectations import in_range, volume
 
@@ -35,6 +36,10 @@ HEADER = "bill_id,name,amount\n"
 def csv(path: Path, text: str) -> Source:
     path.write_text(text)
     return Source(format="csv", path=str(path))
+
+
+def ingest(spark: SparkSession, source: Source, table: Table, warehouse: Warehouse, **options: Any) -> IngestResult:
+    return publish(land(spark, source, table, warehouse, **options))
 
 
 def contents(spark: SparkSession, warehouse: Warehouse) -> dict[str, DataFrame]:
@@ -161,8 +166,8 @@ def overwrite(*args, **kwargs):
 pipeline.overwrite = overwrite
 config = SessionConfig(master="local[1]", driver_memory="1g", shuffle_partitions=1, fast_start=True)
 spark = get_session(config, "killed")
-pipeline.ingest(spark, Source(format="csv", path=sys.argv[2]), BILLS, Warehouse(sys.argv[3]), ingest_id="killed",
-                max_failed_share=0.5)
+source, warehouse = Source(format="csv", path=sys.argv[2]), Warehouse(sys.argv[3])
+pipeline.publish(pipeline.land(spark, source, BILLS, warehouse, ingest_id="killed", max_failed_share=0.5))
 """
 
 
