@@ -27,13 +27,13 @@ from shared.core.session import get_session, stop
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
 from shared.evaluation.binary import evaluate
-from shared.evaluation.calibration import PlattScaling
+from shared.evaluation.calibration import PlattScaling, ece_by_chance
 from shared.features.split import folds
 
 FOLDS = 5
 REPETITIONS = (0, 1)
-INNER_FOLDS = 3
-SHOWN = ("auc", "pr_auc", "brier", "log_loss", "ece", "ece_mass", "lift_at_10pct")
+INNER_FOLDS = 5
+SHOWN = ("auc", "pr_auc", "brier", "log_loss", "ece", "ece_by_chance", "ece_mass", "lift_at_10pct")
 COPIES = 3  # three churners for each: about as many as there are customers who stay
 
 
@@ -122,8 +122,9 @@ def _metrics(scored: DataFrame) -> dict[str, float]:
     rows = scored.cache()
     found = evaluate(rows, label=LABEL, probability=PROBABILITY).as_dict()
     by_mass = evaluate(rows, label=LABEL, probability=PROBABILITY, ece_bins="mass")
+    by_chance = ece_by_chance(rows, label=LABEL, probability=PROBABILITY)
     rows.unpersist()
-    return found | {"ece_mass": by_mass.ece}
+    return found | {"ece_mass": by_mass.ece, "ece_by_chance": by_chance}
 
 
 def _summary(rows: list[dict[str, float]]) -> dict[str, tuple[float, float]]:

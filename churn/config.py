@@ -3,7 +3,7 @@
 The shape of the source decides which of `conf/telco.yaml`, `conf/cdnow.yaml` or `conf/base.yaml` lies under your own file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from shared.core.config import Settings
 from shared.core.errors import ConfigError
 from shared.core.run import RunConfig
+from shared.ingest.source import Source
 
 Shape = Literal["subscriptions", "purchases", "customers"]
 
@@ -125,11 +126,14 @@ class ChurnConfig(RunConfig):
 
     Args:
         shape: ``subscriptions`` (five event tables), ``purchases`` (an event log) or ``customers`` (a labelled table).
+        sources: per table how it is read where that differs, e.g. ``{customers: {path: crm.csv, delimiter: ";", columns:
+            {ID: customer_id}}}`` or ``{payments: {format: jdbc, database: {…}}}``; ``source`` must be set.
         max_failed_share: share of rows of a table that may go to quarantine before the run stops.
         max_single_auc: a single feature that ranks the label better than this is taken for the label itself.
     """
 
     shape: Shape = "subscriptions"
+    sources: Mapping[str, Source] = {}
     sample: SampleConfig = SampleConfig()
     label: LabelConfig = LabelConfig()
     split: SplitConfig = SplitConfig()
@@ -141,6 +145,8 @@ class ChurnConfig(RunConfig):
 
     @model_validator(mode="after")
     def _dates(self) -> "ChurnConfig":
+        if self.sources and self.source is None:
+            raise ValueError("sources is set but source is not, which means the embedded data; set source too")
         if self.shape == "customers" and self.split.by == "time":
             raise ValueError(
                 "shape customers has no dates to split by; set split.by=customer, split.validation=0.2, split.test=0.2"

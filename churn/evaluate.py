@@ -58,15 +58,19 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
         "points": partial(binary.points, test, **scored),
         "decided": partial(thresholds.confusion, test, training["threshold"], **scored),
         "bins": partial(calibration.curve, test, **scored),
+        "by_chance": partial(calibration.ece_by_chance, test, **scored),
         "ceiling": partial(_ceiling, spark, config, test),
         **{f"slice {name}": partial(binary.by_slice, test, name, **scored) for name in SLICED if name in test.columns},
     }
     found = dict(zip(parts, in_parallel(spark, list(parts.values())), strict=True))
+    test.unpersist()
     metrics, decided = found["metrics"], found["decided"]
     document: dict[str, Any] = {
         "run_id": run_id,
         "features_version": version,
-        "test": metrics.as_dict() | {f"{name}_ci": list(bounds) for name, bounds in found["intervals"].items()},
+        "test": metrics.as_dict()
+        | {"ece_by_chance": found["by_chance"]}
+        | {f"{name}_ci": list(bounds) for name, bounds in found["intervals"].items()},
         "baseline": binary.constant(found["rate"], metrics).as_dict(),
         "ceiling": found["ceiling"],
         "points": [[p.threshold, p.true_positives, p.false_positives] for p in found["points"]],

@@ -14,17 +14,18 @@ from churn import sample as generator
 from churn import schema
 from churn.config import ChurnConfig
 from shared.core.columns import Table
-from shared.core.errors import AcceleratorError, ConfigError
+from shared.core.errors import AcceleratorError, ConfigError, did_you_mean
 from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
 from shared.delta.tables import Warehouse
 from shared.delta.write import overwrite
-from shared.ingest.pipeline import IngestResult, Landed, land, publish, take_back
+from shared.ingest.pipeline import Landed, land, publish, take_back
 from shared.ingest.source import Source
 from shared.quality.expectations import Expectation, in_set, referential, satisfies
+from shared.quality.report import COLUMNS, as_rows
 
 QUALITY = "ops_churn_quality"
-_RULES = "table string, rule string, column string, severity string, checked long, failed long, examples array<string>"
+_RULES = f"table string, {COLUMNS}"
 
 
 def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
@@ -32,7 +33,7 @@ def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     warehouse = Warehouse(config.warehouse)
     landed = _land_all(spark, config, run_id)
     done = in_parallel(spark, [partial(publish, each) for each in landed])
-    checked = [row for result in done for row in quality_rows(result)]
+    checked = [{"table": result.table, **row} for result in done for row in as_rows(result.rules)]
     overwrite(spark.createDataFrame(checked, _RULES), warehouse.table(QUALITY), schema_may_change=True)
     return StepResult(
         {
@@ -73,30 +74,20 @@ def _land_all(spark: SparkSession, config: ChurnConfig, run_id: str) -> list[Lan
     return sorted(landed, key=lambda each: order.index(each.table.name))
 
 
-def quality_rows(result: IngestResult) -> list[dict[str, object]]:
-    """Return the rules of one table as plain rows, those that were broken first."""
-    ordered = sorted(result.rules, key=lambda rule: (-rule.failed, rule.column, rule.rule))
-    return [
-        {
-            "table": result.table,
-            "rule": rule.rule,
-            "column": rule.column,
-            "severity": rule.severity,
-            "checked": rule.checked,
-            "failed": rule.failed,
-            "examples": list(rule.examples),
-        }
-        for rule in ordered
-    ]
-
-
 def _sources(config: ChurnConfig) -> Sequence[tuple[Table, Source]]:
     shapes: dict[str, Callable[[str], Sequence[tuple[Table, Source]]]] = {
         "customers": _telco,
         "purchases": _cdnow,
         "subscriptions": _event_tables,
     }
-    return shapes[config.shape](config.source or generator.folder(config))
+    sources = shapes[config.shape](config.source or generator.folder(config))
+    known = {table.name.removeprefix("silver_churn_"): table for table, _ in sources}
+    for name in config.sources:
+        if name not in known:
+            found = f"sources.{name} names no table of shape {config.shape}."
+            raise ConfigError("TABLE_UNKNOWN", found, f"Some of {sorted(known)}.", did_you_mean(name, known))
+    own = {known[name]: source for name, source in config.sources.items()}
+    return [(table, own[table].over(source) if table in own else source) for table, source in sources]
 
 
 def _telco(path: str) -> Sequence[tuple[Table, Source]]:
@@ -129,13 +120,8 @@ def _event_tables(path: str) -> Sequence[tuple[Table, Source]]:
 
 
 def _inside(path: str, *names: str) -> str:
-    """Return ``path`` itself when it is a file or a URI, else the first of ``names`` that is in it."""
-    if "://" in path or Path(path).is_file():
-        return path
-    found = next((name for name in names if (Path(path) / name).is_file()), None)
-    if found is None:
-        raise ConfigError("SOURCE_MISSING", f"{path} holds none of {list(names)}.", "", "Check --source.")
-    return str(Path(path) / found)
+    """Return the first of ``names`` that is in the folder ``path``, else ``path`` itself: a file, a URI, one's own folder."""
+    return next((str(Path(path) / name) for name in names if (Path(path) / name).is_file()), path)
 
 
 def _expectations(table: Table, customers: DataFrame | None) -> list[Expectation]:

@@ -199,7 +199,8 @@ def _quality(spark: SparkSession, warehouse: Warehouse) -> Sequence[Mapping[str,
     if not exists(spark, table):
         return []
     # One row per declared rule: it does not grow with the data.
-    return [row.asDict() for row in read(spark, table).orderBy(F.desc("failed"), "table", "column", "rule").collect()]
+    rules = read(spark, table).withColumnsRenamed({"checked_count": "checked", "failed_count": "failed"})
+    return [row.asDict() for row in rules.orderBy(F.desc("failed"), "table", "column", "rule").collect()]
 
 
 def _tables(spark: SparkSession, config: ChurnConfig, warehouse: Warehouse) -> list[dict[str, Any]]:

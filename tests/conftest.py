@@ -7,6 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from shared.core.session import SessionConfig, get_session
+from tests.postgres import Server, running
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -27,3 +28,9 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip(f"the public data sets are not at {REAL_DATA}; see the README for where to get them")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    with running() as server:
+        yield server

@@ -68,15 +68,16 @@ def fit_preparation(train: DataFrame, inputs: Inputs, knots: int) -> list[Transf
         knots: hinges for each numeric column.
     """
     steps = _Fitted(train)
-    filled = [f"_{name}" for name in inputs.numeric]
-    steps.add(adding(f"CAST(`{name}` AS DOUBLE) AS `_{name}`" for name in inputs.numeric))
+    # Prefixed, so that a feature called `linear` or `forest` does not meet the columns the models make.
+    filled = [f"_x_{name}" for name in inputs.numeric]
+    steps.add(adding(f"CAST(`{name}` AS DOUBLE) AS `{own}`" for name, own in zip(inputs.numeric, filled, strict=True)))
     flags = steps.add(MissingFlags(inputCols=filled))
     hinges: list[str] = []
     if filled:
         steps.add(Imputer(strategy="median", inputCols=filled, outputCols=filled))
         hinges = steps.add(HingeBasis(inputCols=filled, knots=knots))
-    onehot = [f"_{name}__is" for name in inputs.categorical]
-    indexed = [f"_{name}__index" for name in inputs.categorical]
+    onehot = [f"_x_{name}__is" for name in inputs.categorical]
+    indexed = [f"_x_{name}__index" for name in inputs.categorical]
     if onehot:
         steps.add(encoding.indexer(inputs.categorical, indexed))
         steps.add(encoding.one_hot(indexed, onehot))

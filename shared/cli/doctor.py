@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.core import jars
 from shared.core.errors import AcceleratorError
 
 PYTHON: Final = (3, 11)
-JAVA: Final = (17, 21)  # the releases Spark 4.2 is tested on
+JAVA: Final = 17  # Spark 4.2 is tested on 17 and 21
 PACKAGES: Final = {"pyspark": "4.2.0", "delta-spark": "4.4.0", "mlflow": "3.17.2", "pandas": "2.", "numpy": "2."}
 JARS: Final = {"delta": "delta-spark_4.2_2.13-4.4.0.jar", "jdbc": "postgresql-42.7.7.jar"}
 MEMORY_GIB: Final = 4.0
@@ -69,7 +70,7 @@ def _python() -> Check:
 
 
 def _java() -> Check:
-    needed = " or ".join(map(str, JAVA))
+    needed = f"{JAVA} or newer"
     remedy = "Install openjdk-17-jre-headless (Debian, Ubuntu) or set JAVA_HOME."
     try:
         # Spark's launcher asks for this module; a cut-down Java has a version but lacks it.
@@ -79,7 +80,7 @@ def _java() -> Check:
         return Check("Java", False, type(error).__name__, needed, remedy)
     match = re.search(r'version "(\d+)[^"]*"', done.stderr)
     found = int(match.group(1)) if match else 0
-    return Check("Java", done.returncode == 0 and found >= min(JAVA), str(found or "none"), needed, remedy)
+    return Check("Java", done.returncode == 0 and found >= JAVA, str(found or "none"), needed, remedy)
 
 
 def _package(name: str, pinned: str) -> Check:
@@ -114,9 +115,15 @@ def _disk(warehouse: str) -> Check:
 
 
 def _time_zone() -> Check:
-    # Sessions set UTC themselves; a plain `date` in a driver script still uses the machine's zone.
-    found = f"{time.tzname[0]} (sessions use UTC)"
-    return Check("time zone", True, found, "any", "")
+    # Sessions set UTC themselves, but Python's and Java's own clocks follow TZ, and take a zone they lack for UTC.
+    name = os.environ.get("TZ", "").removeprefix(":") or "UTC"
+    try:
+        ZoneInfo(name)
+        is_known = True
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        is_known = False
+    found = f"{time.tzname[0]} (sessions use UTC)" if is_known else f"TZ={name}, unknown"
+    return Check("time zone", is_known, found, "a known one", "Unset TZ or set TZ=UTC, and install tzdata.")
 
 
 def _writable(name: str, path: str) -> Check:

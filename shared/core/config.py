@@ -5,7 +5,7 @@ Secrets stay references (`env:NAME`) in the config and in every log of it; see `
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -116,7 +116,8 @@ def _sentence(cls: type[BaseModel], where: tuple[int | str, ...], problem: Any) 
 def _fields(cls: type[BaseModel], parents: tuple[int | str, ...]) -> list[str]:
     for parent in parents:
         field = cls.model_fields.get(str(parent))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return []
-        cls = field.annotation
+        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        # The name inside a mapping of settings is the user's own.
+        cls = inner[0] if inner else cls
     return list(cls.model_fields)

@@ -113,8 +113,10 @@ def _local_conf(config: SessionConfig) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": str(config.shuffle_partitions),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
+        # A pipeline has more than the 100 generated classes kept by default, and would compile them again and again.
+        "spark.sql.codegen.cache.maxEntries": "4000",
         # Delta rebuilds a table's state with 50 tasks by default: seconds on a laptop, for a few files.
-        "spark.databricks.delta.snapshotPartitions": "2",
+        "spark.databricks.delta.snapshotPartitions": "1",
         # Listing folders in parallel, which VACUUM always does, makes 10,000 tasks by default.
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
     }

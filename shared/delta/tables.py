@@ -221,7 +221,9 @@ def _described(fields: list[StructField]) -> set[str]:
 
 
 def _align_checks(spark: SparkSession, ref: TableRef, table: Table) -> None:
-    properties: dict[str, str] = detail(spark, ref)["properties"]
+    # Not from `detail`, which also counts the files of the table.
+    listed = spark.sql(f"SHOW TBLPROPERTIES {ref.sql}").collect()
+    properties: dict[str, str] = {row["key"]: row["value"] for row in listed}
     for column in table.columns:
         before = properties.get(_check_key(column))
         if before == column.check:

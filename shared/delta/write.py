@@ -136,7 +136,12 @@ def overwrite(
         writer = writer.option("replaceWhere", where)
     _save(writer, ref)
     commit = _commit_of(spark, ref, write_id=write_id)
-    return Write(commit["version"], _rows_of(commit)) if commit is not None else Write(None, 0)
+    if commit is None:
+        return Write(None, 0)
+    if "numOutputRows" not in commit["operationMetrics"]:
+        # Delta counts a replacing write by the statistics of its files, which may be switched off.
+        return Write(commit["version"], read(spark, ref, commit["version"]).where(where).count())
+    return Write(commit["version"], _rows_of(commit))
 
 
 def merge_latest(

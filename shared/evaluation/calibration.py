@@ -50,6 +50,24 @@ def curve(predictions: DataFrame, *, label: str, probability: str, bins: int = 1
     return [CalibrationBin(row["expected"] / row["n"], row["positives"] / row["n"], row["rows"]) for row in found]
 
 
+def ece_by_chance(predictions: DataFrame, *, label: str, probability: str) -> float:
+    """Return the ECE that these probabilities would have on average if every one were exactly right.
+
+    So many rows never show the rate they were drawn from: in a bin, the distance of labels drawn with the probabilities
+    from their expectation has mean ``sqrt(2 V / pi)`` with V the sum of ``p (1 - p)`` (normal approximation; the idea of
+    consistency bars, Bröcker & Smith 2007). An ECE near this figure shows nothing wrong. Ten bins of equal width.
+
+    Raises:
+        DataError, ModelError: as `shared.evaluation.binary.evaluate`.
+    """
+    rows = scored(predictions, label, probability)
+    variance = F.sum(F.col("p") * (1 - F.col("p"))).alias("variance")
+    found = rows.groupBy("bin").agg(*tallies(), variance).collect()
+    refuse(rows, found, label, probability)
+    gaps: list[float] = [math.sqrt(2 * row["variance"] / math.pi) for row in found]
+    return math.fsum(gaps) / int(sum(row["rows"] for row in found))
+
+
 class PlattScaling:
     """Maps a probability p to ``1 / (1 + exp(-(a logit(p) + b)))``, with a and b fitted on held-out rows (Platt 1999).
 

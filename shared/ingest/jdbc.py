@@ -35,7 +35,7 @@ def read_table(spark: SparkSession, database: Database) -> DataFrame:
     name = database.partition_column
     if name is not None:
         _check_partition_column(dict(rows.dtypes), name, database.table)
-        bounds = _bounds(rows, name, database)
+        bounds = _bounds(spark, name, database)
         if bounds is not None:
             low, high = bounds
             reader = reader.option("lowerBound", low).option("upperBound", high)
@@ -72,10 +72,14 @@ def _check_partition_column(types: Mapping[str, str], name: str, table: str) -> 
         )
 
 
-def _bounds(rows: DataFrame, name: str, database: Database) -> tuple[str, str] | None:
+def _bounds(spark: SparkSession, name: str, database: Database) -> tuple[str, str] | None:
     if database.lower_bound is not None and database.upper_bound is not None:
         return database.lower_bound, database.upper_bound
-    low, high = rows.agg(F.min(name), F.max(name)).collect()[0]
+    # Asked of the database: Spark would fetch the whole column through one connection. Both names are identifiers.
+    quoted = f'"{name}"' if database.url.startswith("jdbc:postgresql:") else name
+    query = f"SELECT min({quoted}) AS low, max({quoted}) AS high FROM {database.table}"
+    options = {key: value for key, value in _options(database).items() if key != "dbtable"}
+    low, high = spark.read.format("jdbc").options(**options).option("query", query).load().collect()[0]
     if low is None:
         return None  # no row, or no row with a value
     return database.lower_bound or _floor(low), database.upper_bound or _above(high)

@@ -46,7 +46,7 @@ class Source(Settings):
         database: for ``jdbc``.
     """
 
-    format: Format
+    format: Format = "csv"
     path: str = ""
     columns: Mapping[str, str] = {}
     ignore: tuple[str, ...] = ()
@@ -64,6 +64,10 @@ class Source(Settings):
     def label(self) -> str:
         """The path, or the database table, for messages."""
         return self.path if self.database is None else self.database.table
+
+    def over(self, below: "Source") -> "Source":
+        """Return ``below`` with the settings that were given here over it."""
+        return Source(**{**dict(below), **{name: getattr(self, name) for name in self.model_fields_set}})
 
     @field_validator("encoding")
     @classmethod

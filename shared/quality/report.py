@@ -12,10 +12,12 @@ from pyspark.sql import functions as F
 from shared.quality.expectations import Expectation, TableExpectation
 from shared.quality.suite import BROKEN, MASK, RuleResult, some, value_text
 
-_FACTS: Final = (
-    "array<struct<rule:string,column:string,severity:string,message:string,scope:string,"
-    "checked_count:bigint,failed_count:bigint,failed_share:double,examples:array<string>>>"
+COLUMNS: Final = (
+    "rule string, column string, severity string, message string, scope string, checked_count bigint,"
+    " failed_count bigint, failed_share double, examples array<string>"
 )
+"""The columns of `summary_table` and `as_rows`, as DDL."""
+_FACTS: Final = f"array<struct<{COLUMNS.replace(' ', ':').replace(',:', ',')}>>"
 _HEADER = ("rule", "column", "severity", "failed", "of", "share", "examples")
 
 

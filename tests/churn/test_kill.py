@@ -18,7 +18,8 @@ from shared.delta.tables import Warehouse
 from shared.ingest.pipeline import names
 from tests.churn.conftest import SMALL, Churn
 
-SECONDS = (9.0, 12.0, 15.0, 19.0, 24.0)
+# Killed when so many files of the tables are there: while the first is written, between tables, near the end.
+FILES = (1, 4, 9, 20, 40)
 
 
 def contents(spark: SparkSession, folder: Path) -> dict[str, str]:
@@ -26,6 +27,11 @@ def contents(spark: SparkSession, folder: Path) -> dict[str, str]:
     warehouse = Warehouse(str(folder))
     tables = [warehouse.table(name) for table in EVENT_LOG for name in names(table)]
     return {table.label: digest(read(spark, table).drop(INGEST_ID, INGESTED_TS)) for table in tables}
+
+
+def made(warehouse: Path) -> int:
+    """Return how many files of tables and of their logs there are."""
+    return sum(1 for path in warehouse.rglob("*") if path.suffix in (".parquet", ".json"))
 
 
 @pytest.mark.slow
@@ -39,16 +45,18 @@ def test_an_ingestion_killed_at_five_points_ends_as_one_that_was_not(
     command = [sys.executable, "-m", "churn", "ingest", "--source", str(raw), "--warehouse", str(killed)]
 
     codes = []
-    for seconds in SECONDS:
+    for files in FILES:
+        before = made(killed)
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        time.sleep(seconds)
+        while process.poll() is None and made(killed) - before < files:
+            time.sleep(0.05)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)  # Python and the JVM it started
         codes.append(process.wait())
     last = subprocess.run(command, capture_output=True, text=True, check=False)
 
-    assert -signal.SIGKILL in codes
+    assert codes == [-signal.SIGKILL] * len(FILES)
     assert last.returncode == 0, last.stderr
     assert contents(spark, killed) == contents(spark, tmp_path / "calm")

@@ -34,3 +34,10 @@ def test_missing_jars_say_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path)
 
     assert [check.name for check in problems] == ["jars: delta", "jars: jdbc"]
     assert "make demo" in problems[0].remedy
+
+
+def test_an_unknown_time_zone_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Mars/Olympus")
+    zone = next(check for check in doctor.checks() if check.name == "time zone")
+    assert not zone.is_fine
+    assert "TZ=UTC" in zone.remedy

@@ -235,3 +235,15 @@ def test_a_table_that_is_not_searched_has_counts_but_no_bounds_of_columns(spark:
     log = "".join(file.read_text() for file in (tmp_path / "rows/_delta_log").glob("*.json"))
     assert "numRecords" in log
     assert "minValues" not in log
+
+
+def test_rows_are_counted_where_delta_collects_no_statistics(spark: SparkSession, tmp_path: Path) -> None:
+    table = Warehouse(str(tmp_path)).table("bare")
+    overwrite(spark.range(5), table)
+    spark.conf.set("spark.databricks.delta.stats.collect", "false")
+    try:
+        assert overwrite(spark.range(7), table).rows == 7
+        assert overwrite(spark.range(3), table, schema_may_change=True).rows == 3
+        assert overwrite(spark.range(0), table).rows == 0
+    finally:
+        spark.conf.unset("spark.databricks.delta.stats.collect")

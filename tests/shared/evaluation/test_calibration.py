@@ -2,6 +2,7 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from chispa import assert_df_equality
 from pyspark.ml import PipelineModel
@@ -11,7 +12,14 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from shared.core.errors import ConfigError, DataError, ModelError
-from shared.evaluation.calibration import CalibrationBin, IsotonicScaling, PlattScaling, curve, prior_corrected
+from shared.evaluation.calibration import (
+    CalibrationBin,
+    IsotonicScaling,
+    PlattScaling,
+    curve,
+    ece_by_chance,
+    prior_corrected,
+)
 
 NAMES = {"label": "label", "probability": "p"}
 SCALINGS = [PlattScaling("p", "label"), IsotonicScaling("p", "label")]
@@ -59,6 +67,18 @@ def test_isotonic_scaling_of_many_scores_has_few_knots_and_calibrates(spark: Spa
     assert max(gaps) < 0.02
     assert max(abs(b.predicted - b.observed) for b in curve(rows, **NAMES, bins=5)) > 0.15
     assert sum(y) > 0
+
+
+def test_the_ece_of_labels_drawn_from_the_probabilities_is_the_one_by_chance(spark: SparkSession) -> None:
+    rng = np.random.default_rng(3)
+    probabilities = rng.beta(1, 3, 1_500)
+    drawn = []
+    for _ in range(200):
+        gaps = (rng.random(1_500) < probabilities) - probabilities
+        drawn.append(np.abs(np.bincount((probabilities * 10).astype(int), gaps)).sum() / 1_500)
+    rows = spark.createDataFrame(pd.DataFrame({"p": probabilities, "label": rng.random(1_500) < probabilities}))
+
+    assert ece_by_chance(rows, label="label", probability="p") == pytest.approx(np.mean(drawn), rel=0.03)
 
 
 def test_platt_scaling_equals_a_logistic_regression_on_the_log_odds(spark: SparkSession) -> None:

