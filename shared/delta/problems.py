@@ -66,14 +66,34 @@ def explained(ref: _Named) -> Iterator[None]:
     Raises:
         DataError: the rows break a constraint, or have another shape than the table.
         ConfigError: the catalog has no such schema.
+        EnvironmentProblem: the table's folder cannot be written, or its disk is full.
     """
     try:
         yield
     except FAILURES as error:
-        problem = _problem(ref, str(error))
+        # What the file system said is among the causes.
+        causes = f"{error} {getattr(error, '_stackTrace', '')}"
+        problem = _of_storage(ref, causes) or _problem(ref, str(error))
         if problem is None:
             raise
         raise problem from error
+
+
+def _of_storage(ref: _Named, text: str) -> AcceleratorError | None:
+    if "No space left on device" in text:
+        found = f"No space is left for {ref.location}."
+        return EnvironmentProblem(
+            "DISK_FULL", found, "", "Free some or use another --warehouse; the table is as it was."
+        )
+    is_refused = ref.location in text and re.search(r"Permission denied|AccessControlException|Mkdirs failed", text)
+    if is_refused or "DELTA_CANNOT_CREATE_LOG_PATH" in text:
+        return EnvironmentProblem(
+            "WAREHOUSE_NOT_WRITABLE",
+            f"Cannot write to {ref.location}.",
+            "A folder this user may write to.",
+            "Choose another with --warehouse, or change its permissions.",
+        )
+    return None
 
 
 def _problem(ref: _Named, text: str) -> AcceleratorError | None:

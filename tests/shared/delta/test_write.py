@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from chispa import assert_df_equality
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from shared.core.columns import Column, Table
-from shared.core.errors import DataError
+from shared.core.errors import DataError, EnvironmentProblem
 from shared.delta.digest import digest
 from shared.delta.read import latest_version, read
 from shared.delta.tables import TableRef, Warehouse, create
@@ -247,3 +248,25 @@ def test_rows_are_counted_where_delta_collects_no_statistics(spark: SparkSession
         assert overwrite(spark.range(0), table).rows == 0
     finally:
         spark.conf.unset("spark.databricks.delta.stats.collect")
+
+
+def test_a_folder_that_cannot_be_written_is_a_problem_of_the_environment(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file where the table should be")
+    with pytest.raises(EnvironmentProblem, match="WAREHOUSE_NOT_WRITABLE"):
+        overwrite(spark.range(3), Warehouse(str(tmp_path)).table("taken"))
+
+
+def test_a_full_disk_is_told_and_leaves_the_table(spark: SparkSession, tmp_path: Path) -> None:
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "none", tmp_path], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be made here: {mounted.stderr.strip()}")
+    try:
+        table = Warehouse(str(tmp_path)).table("small")
+        overwrite(spark.range(3), table)
+        with pytest.raises(EnvironmentProblem, match="DISK_FULL"):
+            overwrite(spark.range(300_000).select(F.xxhash64("id").alias("id")), table)
+        assert read(spark, table).count() == 3
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path], check=True)
