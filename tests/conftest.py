@@ -1,5 +1,6 @@
 """One Spark session for the whole run, made by the product's own factory with fast options."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,10 @@ from pyspark.sql import SparkSession
 
 from shared.core.session import SessionConfig, get_session
 from tests.postgres import Server, running
+
+# In a worker of xdist the main module has no file; pyspark takes that for a run of its own doctests, and may exit.
+if not hasattr(sys.modules["__main__"], "__file__"):
+    sys.modules["__main__"].__file__ = __file__
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
