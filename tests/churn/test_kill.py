@@ -19,7 +19,7 @@ from shared.ingest.pipeline import names
 from tests.churn.conftest import SMALL, Churn
 
 # Killed when so many files of the tables are there: while the first is written, between tables, near the end.
-FILES = (1, 4, 9, 20, 40)
+FILES = (1, 3, 7, 12, 18)
 
 
 def contents(spark: SparkSession, folder: Path) -> dict[str, str]:
