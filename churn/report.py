@@ -86,13 +86,15 @@ def _headlines(evaluation: Mapping[str, Any]) -> list[Headline]:
     reach = f"{low:.3f} to {high:.3f}" + (f"; at best {ceiling['auc']:.3f}" if ceiling else "")
     selected = evaluation["confusion"]["true_positives"] + evaluation["confusion"]["false_positives"]
     return [
-        Headline("AUC on unseen customers", f"{test['auc']:.3f}", reach),
+        Headline("AUC on the test rows", f"{test['auc']:.3f}", reach),
         Headline("Lift in the riskiest tenth", f"{test['lift_at_10pct']:.1f}×", "over contacting at random"),
         Headline("Churn rate", f"{test['positives'] / test['rows']:.1%}", f"{test['rows']:,} test rows"),
         Headline(
             "Expected profit", f"{evaluation['profit_at_threshold']:,.0f}", f"from contacting {selected:,} of them"
         ),
-        Headline("Calibration error", f"{test['ece']:.3f}", "mean distance of predicted and observed rate"),
+        Headline(
+            "Calibration error", f"{test['ece']:.3f}", f"{test['ece_by_chance']:.3f} by chance alone on so few rows"
+        ),
     ]
 
 
@@ -235,7 +237,7 @@ def _actions(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> list
     actions = ["Contact the customers marked contact in gold_churn_scores, with the reasons at hand."]
     if ceiling:
         actions.append(f"The model is {ceiling['auc'] - test['auc']:.3f} AUC below what is possible on this data.")
-    if test["ece"] > 0.03:
+    if test["ece"] > max(0.03, 1.5 * test["ece_by_chance"]):
         actions.append(f"Calibration error is {test['ece']:.3f}: recalibrate on newer rows before deciding by money.")
     apart = [
         f"{column} = {part['slice']}"

@@ -185,14 +185,6 @@ def snapshots(
     return Snapshots(build(facts, windows, days, as_of_date), days)
 
 
-def current(facts: DataFrame, windows: LabelWindows, as_of_date: date, *, rule: Rule) -> DataFrame:
-    """Return the customers to score today: those at risk on ``as_of_date``, with their windows and a null label.
-
-    The columns and the rules are those of `snapshots`.
-    """
-    return snapshots(facts, windows, (as_of_date,), as_of_date, rule=rule).candidates
-
-
 def _inactive(events: DataFrame, windows: LabelWindows, days: tuple[date, ...], as_of_date: date) -> DataFrame:
     day, snapshot = F.col("_day"), F.col(SNAPSHOT_DATE)
     is_observed = (day >= F.date_sub(snapshot, windows.observation_days)) & (day < snapshot)

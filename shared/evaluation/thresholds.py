@@ -100,16 +100,6 @@ def confusion(predictions: DataFrame, threshold: float, *, label: str, probabili
     return Confusion(threshold, true_positives, false_positives, false_negatives, true_negatives)
 
 
-def best_point(points: Sequence[Point], costs: Costs) -> Point | None:
-    """Return the point with the highest profit, of equals the one that selects fewest; None when no contact pays.
-
-    It is to be looked at beside `Costs.threshold`, which calibrated probabilities make the better choice: far apart they
-    say that calibration is off. Choose it on validation rows, never on those it is judged by.
-    """
-    best = max(points, key=lambda p: costs.profit(p.true_positives, p.false_positives), default=None)
-    return best if best and costs.profit(best.true_positives, best.false_positives) > 0 else None
-
-
 def profit_curve(points: Sequence[Point], costs: Costs) -> list[tuple[float, float]]:
     """Return (share of customers contacted, profit) for each point, starting with nobody and nothing."""
     total = points[-1].true_positives + points[-1].false_positives if points else 0

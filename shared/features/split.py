@@ -59,7 +59,7 @@ def by_time(
         time: the column.
         cuts: part → its first day, ascending, e.g. ``{"validation": …, "test": …}``.
         gap_days: the so many days before each cut are ``gap``, to be left out; take gap plus outcome window, so that no
-            earlier row learns from an outcome inside a later part. `part_counts` tells how many rows it costs.
+            earlier row learns from an outcome inside a later part.
         first: the part before all cuts.
 
     Raises:
@@ -77,12 +77,6 @@ def by_time(
         cut = F.unix_date(F.lit(start))
         split = F.when(day >= cut, part).when(day >= cut - gap_days, GAP).otherwise(split)
     return rows.withColumn(SPLIT, F.when(day.isNotNull(), split))
-
-
-def part_counts(rows: DataFrame) -> dict[str, int]:
-    """Return the number of rows of each part of the column ``split``, ``gap`` included and ``null`` for no part."""
-    counted = rows.groupBy(SPLIT).count().orderBy(SPLIT).collect()
-    return {str(row[SPLIT] or "null"): row["count"] for row in counted}
 
 
 def folds(

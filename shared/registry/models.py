@@ -6,7 +6,6 @@
 import atexit
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -108,8 +107,3 @@ def promote(client: MlflowClient, model: Registered) -> Registered:
     """Make ``model`` the champion."""
     client.set_registered_model_alias(model.name, CHAMPION, str(model.version))
     return Registered(model.name, model.version, CHAMPION, model.run)
-
-
-def versions(client: MlflowClient, name: str) -> Sequence[int]:
-    """Return the registered versions of ``name``, oldest first; empty when there is none."""
-    return sorted(int(version.version) for version in client.search_model_versions(f"name = '{name}'"))

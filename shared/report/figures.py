@@ -191,38 +191,6 @@ def profit(
         return _svg(canvas)
 
 
-def score_distribution(
-    bins: Sequence[tuple[float, float, int, int]],
-    threshold: float | None = None,
-    *,
-    positives: str = "positives",
-    negatives: str = "negatives",
-) -> str:
-    """Draw how the scores of both classes spread, each as shares of its own class.
-
-    Args:
-        bins: lower bound, upper bound, positives and negatives of each bin of the score.
-        threshold: score from which a row is selected; None draws no line.
-        positives, negatives: what the legend calls the classes.
-    """
-    with _drawing():
-        canvas, axes = _axes("predicted probability", "share of the class")
-        edges = [low for low, *_ in bins] + [bins[-1][1]] if bins else [0.0, 1.0]
-        for name, place, colour in ((negatives, 3, BLUE), (positives, 2, ORANGE)):
-            counts = [int(bin_[place]) for bin_ in bins] or [0]
-            shares = [count / max(sum(counts), 1) for count in counts]
-            axes.stairs(shares, edges, fill=True, color=colour, alpha=0.25)
-            axes.stairs(shares, edges, color=colour, linewidth=1.5, label=f"{name}, {sum(counts):,}")
-        if threshold is not None:
-            axes.axvline(threshold, color=INK, linestyle="--", linewidth=1.2, label=f"threshold {percent(threshold)}")
-        axes.set(xlim=(edges[0], edges[-1]), ylim=(0, None))
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
-        axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
-        axes.legend(loc="upper right")
-        return _svg(canvas)
-
-
 def importance(rows: Sequence[tuple[str, float]], *, label: str = "mean change of the log-odds") -> str:
     """Draw horizontal bars in the order given, the first on top; long names are cut.
 

@@ -13,7 +13,6 @@ from churn.algorithms.labels import (
     LabelWindows,
     Rule,
     Snapshots,
-    current,
     observed_until,
     snapshot_dates,
     snapshots,
@@ -35,6 +34,11 @@ def day(number: int) -> date:
 
 def at(number: int, hour: int = 12) -> datetime:
     return datetime(DAY_0.year, DAY_0.month, DAY_0.day, hour) + timedelta(days=number)
+
+
+def current(facts: DataFrame, windows: LabelWindows, as_of: date, *, rule: Rule) -> DataFrame:
+    """The customers to score today."""
+    return snapshots(facts, windows, (as_of,), as_of, rule=rule).candidates
 
 
 def events(spark: SparkSession, rows: Iterable[tuple[str | None, int]]) -> DataFrame:

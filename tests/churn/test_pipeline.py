@@ -55,6 +55,16 @@ def test_the_model_learns_and_stays_below_the_ceiling_and_its_noise(small_run: d
     assert ceiling["rows"] == test["rows"]
 
 
+@pytest.mark.slow
+def test_the_embedded_data_are_learned_to_within_a_fiftieth_of_the_ceiling(churn: Churn, tmp_path: Path) -> None:
+    result = churn("run", "--json", "--warehouse", tmp_path / "warehouse")
+    assert result.exit_code == 0, result.output
+    test, ceiling = (json.loads(result.stdout)["metrics"][kind] for kind in ("test", "ceiling"))
+
+    assert ceiling["auc"] - test["auc"] <= 0.02
+    assert ceiling["auc"] < 1
+
+
 def test_scores_have_probability_decile_decision_and_reasons(spark: SparkSession, small_run: dict[str, Any]) -> None:
     scores = read(spark, Warehouse(small_run["warehouse"]).table(SCORES))
 

@@ -41,10 +41,6 @@ def plots(rows: list[tuple[float, int]]) -> list[Figure]:
     tenth = n // 10
     parts = [rows[k * tenth : (k + 1) * tenth] for k in range(9, -1, -1)]
     bins = [(sum(p for p, _ in part) / tenth, sum(y for _, y in part) / tenth, tenth) for part in parts]
-    spread = [
-        (low / 25, (low + 1) / 25, *(sum(y == c and low <= 25 * p < low + 1 for p, y in rows) for c in (1, 0)))
-        for low in range(25)
-    ]
     contacted = [label for p, label in rows if p >= THRESHOLD]
     chosen, earned = len(contacted) / n, sum(contacted) * VALUE - len(contacted) * CONTACT
     pairs = sum(
@@ -65,11 +61,6 @@ def plots(rows: list[tuple[float, int]]) -> list[Figure]:
             "Calibration",
             figures.calibration(bins),
             "Each dot is a tenth of the customers. On the dashed line a probability can be taken at its word.",
-        ),
-        Figure(
-            "Scores",
-            figures.score_distribution(spread, THRESHOLD, positives="churned", negatives="stayed"),
-            "The further the two lie apart, the better the model tells them apart.",
         ),
         Figure(
             "ROC",

@@ -19,7 +19,6 @@ DRAWN = {
     "lift": lambda: figures.lift([(0.1, 4.0), (1.0, 1.0)]),
     "calibration": lambda: figures.calibration(BINS),
     "profit": lambda: figures.profit([(0.0, 0.0), (0.5, 80.0), (1.0, -20.0)], 0.4),
-    "score_distribution": lambda: figures.score_distribution([(0.0, 0.5, 1, 9), (0.5, 1.0, 7, 2)], 0.3),
     "importance": lambda: figures.importance([("tenure", 0.5), ("price", 0.2)]),
 }
 EMPTY = {
@@ -29,7 +28,6 @@ EMPTY = {
     "lift": lambda: figures.lift([]),
     "calibration": lambda: figures.calibration([]),
     "profit": lambda: figures.profit([], 0.0),
-    "score_distribution": lambda: figures.score_distribution([]),
     "importance": lambda: figures.importance([]),
 }
 
@@ -80,14 +78,6 @@ def test_profit_names_the_share_and_the_exact_amount() -> None:
     assert "select 35%: €54,321" in shown
     assert "−€20,000" in shown
     assert "select 35%" in words(figures.profit(curve, 0.35))
-
-
-def test_scores_are_shares_of_their_own_class() -> None:
-    shown = words(
-        figures.score_distribution([(0.0, 0.5, 1, 900), (0.5, 1.0, 3, 100)], 0.3, positives="left", negatives="stayed")
-    )
-    assert {"left, 4", "stayed, 1,000", "threshold 30.0%"} <= set(shown)
-    assert "80%" in shown
 
 
 def test_names_are_shown_as_they_are_and_cut_when_long() -> None:
