@@ -138,5 +138,6 @@ def _failures(kinds: Mapping[str, str]) -> Column:
 def _has_open_quote(source: Source) -> Column:
     """Tell whether a field begins with a quote that never ends: the record goes on in the next line."""
     quotes = F.length(LINE) - F.length(F.replace(F.col(LINE), F.lit('"')))
-    opening = rf'(?:^|\Q{source.delimiter}\E)\s*"(?:[^"]|"")*\z'
+    # Possessive: without it Java's matcher recurses for each character, and a long line overflows its stack.
+    opening = rf'(?:^|\Q{source.delimiter}\E)\s*"(?:[^"]++|"")*+\z'
     return F.col(LINE).contains('"') & (quotes % 2 == 1) & F.col(LINE).rlike(opening)

@@ -6,6 +6,7 @@ Each write is one transaction, so a run that is killed is mended by the same com
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -13,9 +14,9 @@ from pyspark.sql import functions as F
 
 from shared.core import clock
 from shared.core.columns import FAILURES, INGEST_ID, RAW, Table
-from shared.core.errors import AcceleratorError, DataError
+from shared.core.errors import DataError
 from shared.delta.read import history, read
-from shared.delta.tables import Warehouse, create, exists
+from shared.delta.tables import TableRef, Warehouse, create, exists
 from shared.delta.write import Write, overwrite, restore
 from shared.ingest import readers
 from shared.ingest.failures import RECORD_RULES
@@ -26,6 +27,9 @@ from shared.ingest.source import Source
 from shared.quality import suite
 from shared.quality.expectations import Expectation, TableExpectation, not_null, satisfies, unique
 from shared.quality.suite import RuleResult
+
+
+_MADE_FROM = "bronze_version"
 
 
 @dataclass(frozen=True)
@@ -111,14 +115,13 @@ def land(
     judged = judge(readers.read(spark, source, table), rules, ingest_id)
     with explained(source.label):
         written = overwrite(judged, bronze, schema_may_change=True, is_searched=False)
-    rows = read(spark, bronze, written.version)
-    try:
+    with ExitStack() as undo:
+        undo.callback(take_back, spark, table, warehouse)
+        rows = read(spark, bronze, written.version)
         results = check(rows, rules, table, source)
         results += suite.check_table(rows.where(is_fine(rules)), table_expectations)
         suite.gate(results, f"{source.label} → {table.name}", max_failed_share=max_failed_share)
-    except AcceleratorError:
-        take_back(spark, table, warehouse)
-        raise
+        undo.pop_all()  # nothing was raised
     return Landed(table, warehouse, rows, rules, tuple(results), written)
 
 
@@ -137,7 +140,7 @@ def publish(landed: Landed) -> IngestResult:
     aside = overwrite(put_aside, quarantine, schema_may_change=True, is_searched=False)
     if not exists(spark, silver):
         create(spark, silver, table)
-    kept = overwrite(landed.accepted, silver)
+    kept = overwrite(landed.accepted, silver, note={_MADE_FROM: landed.written.version})
     tables = {
         ref.label: {"path": ref.path or ref.name, "version": write.version, "rows": write.rows}
         for ref, write in ((bronze, landed.written), (silver, kept), (quarantine, aside))
@@ -146,20 +149,25 @@ def publish(landed: Landed) -> IngestResult:
 
 
 def take_back(spark: SparkSession, table: Table, warehouse: Warehouse) -> None:
-    """Undo `land`: bronze goes back to what silver was last made from; to no rows, when silver was never made.
+    """Undo `land`: bronze goes back to the version that silver was last made from; to no rows, when silver has none.
 
-    The version before this run's would not do: a run that was killed before its gate has left its rows there.
+    The version before this run's would not do: a run that was killed before its gate has left its rows there. Silver's
+    commit names the version; where Delta's log no longer holds that commit, bronze stays until the next ingestion.
     """
     bronze, silver, _ = (warehouse.table(name) for name in names(table))
-    moment = F.unix_micros("timestamp")
-    made = -1
-    if exists(spark, silver):
-        made = history(spark, silver).where("operation = 'WRITE'").agg(F.max(moment)).collect()[0][0] or made
-    version = history(spark, bronze).where(moment <= made).agg(F.max("version")).collect()[0][0]
-    if version is None:
-        overwrite(read(spark, bronze).limit(0), bronze)
-    else:
+    version = _made_from(spark, silver) if exists(spark, silver) else None
+    if version is not None:
         restore(spark, bronze, version)
+    elif not exists(spark, silver) or read(spark, silver).isEmpty():
+        overwrite(read(spark, bronze).limit(0), bronze)
+
+
+def _made_from(spark: SparkSession, silver: TableRef) -> int | None:
+    """Return the version of bronze in the note of silver's newest commit that has one."""
+    version = F.get_json_object("userMetadata", f"$.{_MADE_FROM}").cast("long").alias("version")
+    noted = history(spark, silver).orderBy(F.desc("version")).select(version)
+    row = noted.where("version IS NOT NULL").first()
+    return None if row is None else int(row["version"])
 
 
 def judge(parsed: DataFrame, rules: Sequence[Expectation], ingest_id: str) -> DataFrame:

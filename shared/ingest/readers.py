@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shared.core.columns import FAILURES, RAW, SOURCE_FILE, Table
-from shared.core.errors import ConfigError
+from shared.core.errors import ConfigError, DataError
 from shared.ingest import jdbc
 from shared.ingest.csv_files import read_csv
 from shared.ingest.failures import converted, none_when_empty, record_failure, type_failures, typed
@@ -94,8 +94,14 @@ def _words(spark: SparkSession, source: Source, table: Table, files: Mapping[str
     if source.has_header:
         firsts = first_lines(spark, source, files)
         checked = [header_names(line.split(), source, table, file) for file, line in firsts.items()]
-        if any(names_of_file != checked[0] for names_of_file in checked):
-            check_names([], source, table, source.path)
+        for file, found in zip(firsts, checked, strict=True):
+            if found != checked[0]:
+                raise DataError(
+                    "SCHEMA_MISMATCH",
+                    f"{file} has its columns in the order {found}, others in {checked[0]}.",
+                    "One order in all files of a source of words.",
+                    "Read them one by one, or write them in one order.",
+                )
         names = checked[0]
         lines = lines.where(~F.col(LINE).isin(list(set(firsts.values()))))
     words = F.split(F.trim(F.regexp_replace(LINE, r"\s+", " ")), " ").alias("_words")

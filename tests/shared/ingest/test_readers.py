@@ -134,6 +134,12 @@ def test_words_between_blanks_are_typed(spark: SparkSession, write: Write) -> No
     assert [reasons(row) for row in rows] == [[], [("type", "amount", "x")], [("fields", "", "3 1")]]
 
 
+def test_a_long_text_after_an_open_quote_is_one_rejected_row(spark: SparkSession, write: Write) -> None:
+    path = write('bill_id,name,amount,due_date,paid_ts\n1,"' + "x" * 100_000 + ",1,,\n2,Bob,2,,\n", "bills.csv")
+    rows = rows_of(spark, path, "csv")
+    assert [[rule for rule, *_ in reasons(row)] if row["_failures"] else [] for row in rows] == [["quote"], []]
+
+
 def test_json_lines_keep_every_key_or_put_the_record_aside(spark: SparkSession, write: Write) -> None:
     path = write(
         '{"bill_id": 1, "name": "Ann", "amount": 2.5, "due_date": "2024-05-01", "paid_ts": "2024-05-02T10:00:00Z"}\n'
@@ -141,10 +147,10 @@ def test_json_lines_keep_every_key_or_put_the_record_aside(spark: SparkSession, 
         "bills.jsonl",
     )
     rows = rows_of(spark, path, "json")
-    assert [reasons(row) for row in rows if row["bill_id"] is None] == [
-        [("json", "", '{"bill_id": 4')],
+    assert sorted(reasons(row) for row in rows if row["bill_id"] is None) == [
         [("json", "", "[5]")],
-    ] or {r["_raw"] for r in rows if r["bill_id"] is None} == {'{"bill_id": 4', "[5]"}
+        [("json", "", '{"bill_id": 4')],
+    ]
     found = {row["bill_id"]: row for row in rows}
     assert (found[1]["name"], str(found[1]["due_date"]), found[1]["_failures"]) == ("Ann", "2024-05-01", None)
     assert reasons(found[2]) == [("type", "amount", "abc")]
