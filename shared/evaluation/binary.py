@@ -18,7 +18,7 @@ from shared.evaluation.scored import BINS, BUCKETS, EPSILON, rank_sums, refuse, 
 
 @dataclass(frozen=True)
 class BinaryMetrics:
-    """Metrics of one set of predictions; with weights, every share and mean is weighted.
+    """Metrics of one set of predictions.
 
     Args:
         auc: area under the ROC curve: chance that a positive outranks a negative, ties half (Mann & Whitney 1947).
@@ -28,10 +28,10 @@ class BinaryMetrics:
         ece: expected calibration error over ten bins: mean |observed - predicted|, weighted by rows
             (Naeini, Cooper & Hauskrecht 2015).
         lift_at_10pct: positive rate among the ceil(n/10) highest scores over the overall rate; of a tie that straddles
-            the cut, the expected share is counted. With weights, exactly a tenth of the weight is taken.
+            the cut, the expected share is counted.
         positive_rate: share of label 1.
-        rows: number of rows, unweighted.
-        positives: number of rows with label 1, unweighted.
+        rows: number of rows.
+        positives: number of rows with label 1.
     """
 
     auc: float
@@ -69,7 +69,6 @@ def evaluate(
     *,
     label: str,
     probability: str,
-    weight: str | None = None,
     ece_bins: Literal["width", "mass"] = "width",
 ) -> BinaryMetrics:
     """Return the metrics of ``predictions``; two Spark jobs, at most some thousand bucket totals are collected.
@@ -78,18 +77,17 @@ def evaluate(
         predictions: scored rows.
         label: column that holds 0 or 1.
         probability: column with the probability of label 1.
-        weight: column with weights of zero or more; None counts every row once.
         ece_bins: ``width`` cuts [0, 1] into ten equal parts, a bound belongs to the part above it; ``mass`` cuts the
-            rows, from the highest score down, into ten parts of equal weight, a tie stays with its first row.
+            rows, from the highest score down, into ten parts of equal size, a tie stays with its first row.
 
     Raises:
-        DataError: no rows; a label that is null, not 0/1, or the same everywhere; a weight that is null or negative.
+        DataError: no rows; a label that is null, not 0/1, or the same everywhere.
         ModelError: a probability that is null, NaN or outside [0, 1].
     """
-    rows = scored(predictions, label, probability, weight)
+    rows = scored(predictions, label, probability)
     totals = _bucket_totals(rows, label, probability)
-    n, positives, count = (sum(row[name] for row in totals) for name in ("n", "positives", "rows"))
-    top = n / 10 if weight else math.ceil(count / 10)
+    n, positives = (sum(row[name] for row in totals) for name in ("n", "positives"))
+    top = math.ceil(n / 10)
     part = F.least(F.floor(F.col("n_above") * BINS / F.lit(n)), F.lit(BINS - 1))
     gaps = _gaps(part, F.col("positives") - F.col("n") * F.col("p")) if ece_bins == "mass" else []
     sums = _ladder(rows, totals).agg(*rank_sums(F.lit(float(top))), *gaps).collect()[0]
@@ -102,8 +100,8 @@ def evaluate(
         ece=gap / n,
         lift_at_10pct=sums["top_positives"] / top / (positives / n),
         positive_rate=positives / n,
-        rows=count,
-        positives=sum(row["positive_rows"] for row in totals),
+        rows=n,
+        positives=int(positives),
     )
 
 
@@ -160,7 +158,7 @@ def by_slice(
         rows.groupBy("slice", "bucket", "p").agg(*tallies()).select("*", _above("positives", "p", "slice", "bucket"))
     )
     negatives, higher = F.col("n") - F.col("positives"), F.col("positives_above")
-    names = ("rows", "problem_rows", "n", "positives", "expected")
+    names = ("n", "problem_rows", "positives", "expected")
     won_inside = F.sum(negatives * (higher + F.col("positives") / 2))
     buckets = (
         scores.groupBy("slice", "bucket")
@@ -170,7 +168,7 @@ def by_slice(
     slices = buckets.groupBy("slice").agg(
         *(F.sum(name).alias(name) for name in names), F.sum(F.col("won") + negatives * higher).alias("won")
     )
-    found = slices.orderBy(F.col("problem_rows").desc(), F.col("rows").desc(), "slice").limit(limit).collect()
+    found = slices.orderBy(F.col("problem_rows").desc(), F.col("n").desc(), "slice").limit(limit).collect()
     refuse(rows, found, label, probability, is_one_class_fine=True)
     return [_slice(row) for row in found]
 
@@ -179,7 +177,7 @@ def _slice(row: Row) -> dict[str, float | int | str | None]:
     pairs = row["positives"] * (row["n"] - row["positives"])
     return {
         "slice": row["slice"],
-        "rows": row["rows"],
+        "rows": row["n"],
         "observed": row["positives"] / row["n"],
         "predicted": row["expected"] / row["n"],
         "auc": row["won"] / pairs if pairs else None,
@@ -194,8 +192,8 @@ def _bucket_totals(rows: DataFrame, label: str, probability: str) -> Sequence[Ro
 
 def _ladder(rows: DataFrame, totals: Sequence[Row]) -> DataFrame:
     """Return per distinct score ``p``, ``n`` and ``positives``, and how much of both lies above it."""
-    scores = rows.groupBy("bucket", "p").agg(F.sum("w").alias("n"), F.sum(F.col("w") * F.col("y")).alias("positives"))
-    return scores.where("n > 0").select(
+    scores = rows.groupBy("bucket", "p").agg(F.count("*").alias("n"), F.sum("y").alias("positives"))
+    return scores.select(
         "p",
         "n",
         "positives",

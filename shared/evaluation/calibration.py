@@ -47,7 +47,7 @@ def curve(predictions: DataFrame, *, label: str, probability: str, bins: int = 1
     group = sum((F.when(F.col("p") > bound, 1).otherwise(0) for bound in sorted(set(bounds))), F.lit(0))
     found = rows.groupBy(group.alias("group")).agg(*tallies()).orderBy("group").collect()
     refuse(rows, found, label, probability, is_one_class_fine=True)
-    return [CalibrationBin(row["expected"] / row["n"], row["positives"] / row["n"], row["rows"]) for row in found]
+    return [CalibrationBin(row["expected"] / row["n"], row["positives"] / row["n"], row["n"]) for row in found]
 
 
 def ece_by_chance(predictions: DataFrame, *, label: str, probability: str) -> float:
@@ -65,13 +65,14 @@ def ece_by_chance(predictions: DataFrame, *, label: str, probability: str) -> fl
     found = rows.groupBy("bin").agg(*tallies(), variance).collect()
     refuse(rows, found, label, probability)
     gaps: list[float] = [math.sqrt(2 * row["variance"] / math.pi) for row in found]
-    return math.fsum(gaps) / int(sum(row["rows"] for row in found))
+    return math.fsum(gaps) / int(sum(row["n"] for row in found))
 
 
 class PlattScaling:
     """Maps a probability p to ``1 / (1 + exp(-(a logit(p) + b)))``, with a and b fitted on held-out rows (Platt 1999).
 
-    Ranks stay as they are when a is positive. p is clipped to [1e-6, 1 - 1e-6] first.
+    Ranks stay as they are when a is positive. p is clipped to [1e-6, 1 - 1e-6] first; null, NaN and numbers outside
+    [0, 1] stay what they are, so that whoever evaluates the scores refuses them.
 
     Args:
         probability: the column, read and written.
@@ -96,8 +97,9 @@ class PlattScaling:
         fitted = LogisticRegression(featuresCol="logits", labelCol="y", maxIter=100, tol=1e-10).fit(logits)
         slope, intercept = float(fitted.coefficients[0]), float(fitted.intercept)
         clipped = _clipped(f"`{self.probability}`")
-        mapped = f"1 / (1 + exp(-({slope!r}D * ln({clipped} / (1 - {clipped})) + {intercept!r}D)))"
-        return replacing([self.probability], [f"{mapped} AS `{self.probability}`"])
+        return _map(
+            self.probability, f"1 / (1 + exp(-({slope!r}D * ln({clipped} / (1 - {clipped})) + {intercept!r}D)))"
+        )
 
 
 class IsotonicScaling:
@@ -105,7 +107,7 @@ class IsotonicScaling:
 
     The rates of at most ``knots`` groups of equal size are pooled, and straight lines join them; so the map needs some
     thousand rows, and unlike Platt's it makes ties. The result is clipped to [1e-6, 1 - 1e-6]: a rate of 0 in a
-    group is no proof that nothing happens there.
+    group is no proof that nothing happens there. What is no probability stays what it is, as in `PlattScaling`.
 
     Args:
         probability: the column, read and written.
@@ -138,30 +140,21 @@ class IsotonicScaling:
         )
         fitted = IsotonicRegression(featuresCol="p", labelCol="y", weightCol="w").fit(grouped)
         knots = list(zip(map(float, fitted.boundaries), map(float, fitted.predictions), strict=True))
-        mapped = _clipped(_through(knots, f"`{self.probability}`"))
-        return replacing([self.probability], [f"{mapped} AS `{self.probability}`"])
+        return _map(self.probability, _clipped(_through(knots, f"`{self.probability}`")))
 
 
 def log_odds(probability: Column) -> Column:
-    """Return ``ln(p / (1 - p))`` of p clipped to [1e-6, 1 - 1e-6]."""
+    """Return ``ln(p / (1 - p))`` of p clipped to [1e-6, 1 - 1e-6]; null of null, NaN of NaN."""
     clipped = F.greatest(F.least(probability, F.lit(1 - _CLIP)), F.lit(_CLIP))
-    return F.log(clipped / (1 - clipped))
+    # `greatest` and `least` skip nulls, and NaN is the greatest number.
+    return F.when(probability.isNull() | F.isnan(probability), probability).otherwise(F.log(clipped / (1 - clipped)))
 
 
-def prior_corrected(probability: Column, train_rate: float, true_rate: float) -> Column:
-    """Return the probability a model trained at positive rate ``train_rate`` should give where ``true_rate`` holds.
-
-    Odds are multiplied by ``true_rate/(1-true_rate) * (1-train_rate)/train_rate`` (Elkan 2001, theorem 2); use it after
-    class weights or sampling, whose ``train_rate`` is the weighted or sampled one.
-
-    Raises:
-        ConfigError: a rate that is not between 0 and 1.
-    """
-    for rate in (train_rate, true_rate):
-        if not (math.isfinite(rate) and 0 < rate < 1):
-            raise ConfigError("RATE_INVALID", f"A positive rate of {rate}.", "Between 0 and 1.", "Look at the label.")
-    factor = true_rate / (1 - true_rate) * (1 - train_rate) / train_rate
-    return probability * factor / (probability * factor + 1 - probability)
+def _map(probability: str, sql: str) -> SQLTransformer:
+    """Return the step that puts ``sql`` in place of the probability, where it is one."""
+    is_one = f"`{probability}` BETWEEN 0 AND 1"
+    mapped = f"CASE WHEN {is_one} THEN {sql} ELSE CAST(`{probability}` AS DOUBLE) END"
+    return replacing([probability], [f"{mapped} AS `{probability}`"])
 
 
 def _clipped(sql: str) -> str:

@@ -1,4 +1,4 @@
-"""Predictions in one shape: probability ``p``, label ``y`` and weight ``w`` as doubles, and what makes them unusable.
+"""Predictions in one shape: probability ``p`` and label ``y`` as doubles, and what makes them unusable.
 
 A row with a problem is marked, not dropped: whoever aggregates gets the problems in the same pass and refuses them.
 """
@@ -14,15 +14,12 @@ from shared.core.errors import DataError, ModelError
 BINS: Final = 10
 BUCKETS: Final = 4001
 EPSILON: Final = 2.0**-52  # scikit-learn clips to the machine epsilon before taking the logarithm
-_LARGEST: Final = 1e300
 
 
-def scored(
-    predictions: DataFrame, label: str, probability: str, weight: str | None = None, **keys: Column
-) -> DataFrame:
-    """Return ``p, y, w`` of each row with what metrics need of it, and ``keys`` under their names.
+def scored(predictions: DataFrame, label: str, probability: str, **keys: Column) -> DataFrame:
+    """Return ``p, y`` of each row with what metrics need of it, and ``keys`` under their names.
 
-    ``log_loss`` and ``squared_error`` are unweighted; ``bin`` is one of `BINS` of equal width, a bound belongs to the
+    ``bin`` is one of `BINS` of equal width, a bound belongs to the
     bin above it; ``bucket`` is `log_odds_bucket`. ``problem`` is the code of what is wrong, or null, and ``example``
     the value in question.
 
@@ -30,28 +27,24 @@ def scored(
         predictions: rows to judge.
         label: column that holds 0 or 1 in any type.
         probability: column with the probability of label 1.
-        weight: column with finite weights of zero or more; None counts every row once.
         keys: further columns, by the name they get.
     """
     p, y = F.col(probability).try_cast("double"), F.col(label).try_cast("double")
-    w = F.lit(1.0) if weight is None else F.col(weight).try_cast("double")
     is_label = F.coalesce(y.isin(0.0, 1.0), F.lit(False))
     is_probability = F.coalesce(p.between(0.0, 1.0), F.lit(False))  # NaN counts as greater than any number
-    is_weight = F.coalesce(w.between(0.0, _LARGEST), F.lit(False))
     problem = F.when(~is_label, F.when(F.col(label).isNull(), "LABEL_NULL").otherwise("LABEL_NOT_BINARY"))
-    problem = problem.when(~is_probability, "PROBABILITY_INVALID").when(~is_weight, "WEIGHT_INVALID")
+    problem = problem.when(~is_probability, "PROBABILITY_INVALID")
     culprit = F.when(~is_label, F.col(label).cast("string")).when(~is_probability, F.col(probability).cast("string"))
     clipped = F.greatest(F.least(p, F.lit(1 - EPSILON)), F.lit(EPSILON))
     return predictions.select(
         p.alias("p"),
         y.alias("y"),
-        w.alias("w"),
         (-y * F.log(clipped) - (1 - y) * F.log1p(-clipped)).alias("log_loss"),
         ((p - y) ** 2).alias("squared_error"),
         F.greatest(F.least(F.floor(p * BINS), F.lit(BINS - 1)), F.lit(0)).cast("int").alias("bin"),
         log_odds_bucket(p).alias("bucket"),
         problem.alias("problem"),
-        culprit.otherwise(F.col(weight).cast("string") if weight else F.lit(None)).alias("example"),
+        culprit.alias("example"),
         *(column.alias(name) for name, column in keys.items()),
     )
 
@@ -68,17 +61,14 @@ def log_odds_bucket(p: Column) -> Column:
 
 
 def tallies() -> list[Column]:
-    """Return the aggregates of a group of scored rows; those not called ``rows`` are weighted."""
-    w = F.col("w")
+    """Return the aggregates of a group of scored rows: ``n`` rows, and sums of what they are scored with."""
     return [
-        F.count("*").alias("rows"),
+        F.count("*").alias("n"),
         F.count("problem").alias("problem_rows"),
-        F.count_if(F.col("y") == 1).alias("positive_rows"),
-        F.sum(w).alias("n"),
-        F.sum(w * F.col("y")).alias("positives"),
-        F.sum(w * F.col("p")).alias("expected"),
-        F.sum(w * F.col("log_loss")).alias("log_loss"),
-        F.sum(w * F.col("squared_error")).alias("squared_error"),
+        F.sum("y").alias("positives"),
+        F.sum("p").alias("expected"),
+        F.sum("log_loss").alias("log_loss"),
+        F.sum("squared_error").alias("squared_error"),
     ]
 
 
@@ -108,20 +98,20 @@ def refuse(
     """Raise what is wrong with scored ``rows``, of which ``totals`` are `tallies`; rows are read only to explain.
 
     Raises:
-        DataError: no rows; a label that is null, not 0/1, or the same everywhere; an invalid weight.
+        DataError: no rows; a label that is null, not 0/1, or the same everywhere.
         ModelError: a probability that is null, NaN or outside [0, 1].
     """
     found = list(totals)
-    count, problems = sum(row["rows"] for row in found), sum(row["problem_rows"] for row in found)
-    if not count:
+    n, problems = sum(row["n"] for row in found), sum(row["problem_rows"] for row in found)
+    if not n:
         raise DataError("EVALUATION_EMPTY", "There are no rows to evaluate.", "At least one row of each class.")
     if problems:
         raise _explained(rows, label, probability)
-    n, positives = (sum(row[name] for row in found) for name in ("n", "positives"))
+    positives = sum(row["positives"] for row in found)
     if not is_one_class_fine and not 0 < positives < n:
         raise DataError(
             "LABEL_ONE_CLASS",
-            f"'{label}' is {int(positives > 0)} in all {count} rows.",
+            f"'{label}' is {int(positives > 0)} in all {n} rows.",
             "Both classes.",
             "Evaluate on more rows.",
         )
@@ -131,7 +121,7 @@ def _explained(rows: DataFrame, label: str, probability: str) -> DataError | Mod
     kinds = rows.groupBy("problem").agg(F.count("*").alias("rows"), F.min("example").alias("example"))
     found = {row["problem"]: row for row in kinds.collect()}
     code = next(code for code in _NEXT_STEPS if code in found)
-    column = {"PROBABILITY_INVALID": probability, "WEIGHT_INVALID": "weight"}.get(code, label)
+    column = probability if code == "PROBABILITY_INVALID" else label
     bad, count = found[code], sum(row["rows"] for row in found.values())
     what = f"'{column}' is {bad['example'] or 'null'} in {bad['rows']} of {count} rows."
     return (ModelError if code == "PROBABILITY_INVALID" else DataError)(code, what, *_NEXT_STEPS[code])
@@ -141,5 +131,4 @@ _NEXT_STEPS: Final = {
     "LABEL_NULL": ("0 or 1.", "Leave out rows whose outcome is not known."),
     "LABEL_NOT_BINARY": ("0 or 1.", "Map the label to 0 and 1."),
     "PROBABILITY_INVALID": ("A number from 0 to 1.", "Look at the model and its inputs."),
-    "WEIGHT_INVALID": ("A finite number of zero or more.", "Look at the weights."),
 }

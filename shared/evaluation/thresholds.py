@@ -93,7 +93,7 @@ def confusion(predictions: DataFrame, threshold: float, *, label: str, probabili
     rows = scored(predictions, label, probability)
     found = rows.groupBy((F.col("p") >= threshold).alias("is_selected")).agg(*tallies()).collect()
     refuse(rows, found, label, probability, is_one_class_fine=True)
-    counts = {row["is_selected"]: (row["positive_rows"], row["rows"] - row["positive_rows"]) for row in found}
+    counts = {row["is_selected"]: (int(row["positives"]), int(row["n"] - row["positives"])) for row in found}
     (true_positives, false_positives), (false_negatives, true_negatives) = (
         counts.get(is_selected, (0, 0)) for is_selected in (True, False)
     )

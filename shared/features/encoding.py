@@ -22,8 +22,11 @@ def indexer(columns: Sequence[str], outputs: Sequence[str]) -> StringIndexer:
 
 
 def one_hot(indices: Sequence[str], outputs: Sequence[str]) -> OneHotEncoder:
-    """Return the estimator of 0/1 vectors of the places that `indexer` gives, with a column for null and unseen."""
-    return OneHotEncoder(inputCols=list(indices), outputCols=list(outputs), dropLast=False, handleInvalid="keep")
+    """Return the estimator of 0/1 vectors of the places that `indexer` gives: a column each, the last for null and unseen.
+
+    The indexer counts that place among its own, so no place is invalid to the encoder.
+    """
+    return OneHotEncoder(inputCols=list(indices), outputCols=list(outputs), dropLast=False, handleInvalid="error")
 
 
 class TargetEncoding(Estimator[PipelineModel]):
@@ -72,29 +75,31 @@ def out_of_fold(
         fold: column of the folds, e.g. from `shared.features.split.folds`: all rows of a customer in one.
         smoothing: rows of the overall rate that are mixed in.
     """
-    in_all, in_fold = Window.partitionBy(F.lit(0)), Window.partitionBy(fold)
+    of_folds = rows.groupBy(F.col(fold).alias("_fold")).agg(F.sum(label).alias("_sum"), F.count(label).alias("_rows"))
+    every = of_folds.fillna(0, ["_sum"]).crossJoin(
+        of_folds.agg(F.sum("_sum").alias("_all"), F.sum("_rows").alias("_n"))
+    )
+    other_rows = F.nullif(F.col("_n") - F.col("_rows"), F.lit(0))
+    rates = every.select("_fold", ((F.col("_all") - F.col("_sum")) / other_rows).alias("_rate"))
     encodings = rows
     for name in columns:
-        level = identifier(name)
-        counts = rows.groupBy(level, fold).agg(F.sum(label).alias("_sum"), F.count(label).alias("_rows"))
-        in_level = Window.partitionBy(level)
-        others = {
-            f"{kind}_{what}": F.sum(f"_{what}").over(whole) - own
-            for what in ("sum", "rows")
-            for kind, whole, own in (
-                ("level", in_level, F.col(f"_{what}")),
-                ("every", in_all, F.sum(f"_{what}").over(in_fold)),
-            )
-        }
-        filled = counts.fillna(0, ["_sum", "_rows"]).withColumns(others)
-        rate = F.col("every_sum") / F.nullif(F.col("every_rows"), F.lit(0))
-        smoothed = (F.col("level_sum") + smoothing * rate) / F.nullif(F.col("level_rows") + smoothing, F.lit(0.0))
-        table = filled.select(
-            F.col(level).alias("_level"), F.col(fold).alias("_fold"), F.coalesce(smoothed, rate).alias(encoded(name))
-        )
-        is_same = F.col(level).eqNullSafe(F.col("_level")) & F.col(fold).eqNullSafe(F.col("_fold"))
-        encodings = encodings.join(F.broadcast(table), is_same, "left").drop("_level", "_fold")
+        table = _of_other_folds(rows, identifier(name), label, fold, rates, smoothing)
+        is_same = F.col(name).eqNullSafe(F.col("_level")) & F.col(fold).eqNullSafe(F.col("_fold"))
+        encodings = encodings.join(table, is_same, "left").drop("_level", "_fold")
     return encodings
+
+
+def _of_other_folds(rows: DataFrame, name: str, label: str, fold: str, rates: DataFrame, smoothing: float) -> DataFrame:
+    """Return ``_level, _fold`` and the encoding of the level in the fold, a row each; ``rates`` are those of no level."""
+    level, in_level = F.col(name).alias("_level"), Window.partitionBy("_level")
+    counts = rows.groupBy(level, F.col(fold).alias("_fold")).agg(
+        F.coalesce(F.sum(label), F.lit(0)).alias("_sum"), F.count(label).alias("_rows")
+    )
+    others = {own: F.sum(own).over(in_level) - F.col(own) for own in ("_sum", "_rows")}
+    known = counts.withColumns(others).join(rates.withColumnRenamed("_fold", "_of"), F.expr("_fold <=> _of"))
+    rate = F.col("_rate")
+    smoothed = (F.col("_sum") + smoothing * rate) / F.nullif(F.col("_rows") + smoothing, F.lit(0.0))
+    return known.select("_level", "_fold", F.coalesce(smoothed, rate).alias(encoded(name)))
 
 
 def encoded(name: str) -> str:

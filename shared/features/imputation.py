@@ -20,7 +20,9 @@ from shared.delta.tables import literal
 from shared.features.sql_steps import adding, replacing
 
 _DEPTH, _LEAF = 5, 20
-_LEVELS = 1_000
+_LEVELS = (
+    100  # the most classes that Spark's tree takes from a column it was not told of, more than the tree has leaves
+)
 _WORKING: Final = "_imputing"
 _VECTOR, _GUESS, _LEVEL = (f"{_WORKING}_{name}" for name in ("vector", "guess", "level"))
 
@@ -71,8 +73,8 @@ class ModeImputer(Estimator[SQLTransformer]):
 class ModelImputer(Estimator[PipelineModel]):
     """Predicts a missing value from numeric columns, by a decision tree grown on the training rows that have the value.
 
-    A number gets the mean of its leaf, a text the most frequent level of its leaf (of the 1,000 most frequent). Predictors
-    that are missing themselves count as their mean.
+    A number gets the mean of its leaf, a text the most frequent level of its leaf. Of a text with more than 100 levels the
+    rarer ones are neither learned from nor guessed. Predictors that are missing themselves count as their mean.
 
     Args:
         inputCol: the column to fill; it keeps its name and moves to the end, a number becomes a double.
@@ -94,7 +96,10 @@ class ModelImputer(Estimator[PipelineModel]):
             raise _nothing_to_learn_from([target])
         reads = [f"CAST(`{name}` AS DOUBLE) AS `{own}`" for name, own in zip(self.predictors, working, strict=True)]
         is_text = dict(dataset.dtypes)[target] == "string"
-        tree, guess = _text_tree(known, target) if is_text else _number_tree(known, target)
+        levels = _frequent_levels(known, target) if is_text else []
+        if is_text:
+            known = known.where(F.col(target).isin(levels))
+        tree, guess = _text_tree(target, levels) if is_text else _number_tree(target)
         stages: list[Estimator[Any] | Transformer] = [
             adding(reads),
             Imputer(inputCols=working, outputCols=working),
@@ -117,22 +122,26 @@ def flag_of(name: str) -> str:
     return f"{name}__is_missing"
 
 
-def _number_tree(known: DataFrame, target: str) -> tuple[list[Estimator[Any] | Transformer], str]:
+def _number_tree(target: str) -> tuple[list[Estimator[Any] | Transformer], str]:
     """Return the tree, and its guess as SQL."""
     tree = DecisionTreeRegressor(featuresCol=_VECTOR, labelCol=target, predictionCol=_GUESS)
     return [tree.setMaxDepth(_DEPTH).setMinInstancesPerNode(_LEAF)], f"`{_GUESS}`"
 
 
-def _text_tree(known: DataFrame, target: str) -> tuple[list[Estimator[Any] | Transformer], str]:
-    # Levels by frequency, ties by name; the tree learns and guesses their places.
+def _frequent_levels(known: DataFrame, target: str) -> list[str]:
     counted = known.groupBy(target).count().orderBy(F.desc("count"), target).limit(_LEVELS).collect()
-    levels = f"array({', '.join(literal(row[target]) for row in counted)})"
-    place = f"CAST(array_position({levels}, `{target}`) - 1 AS DOUBLE) AS `{_LEVEL}`"
+    return [row[target] for row in counted]
+
+
+def _text_tree(target: str, levels: Sequence[str]) -> tuple[list[Estimator[Any] | Transformer], str]:
+    # The tree learns and guesses the places of the levels.
+    listed = f"array({', '.join(literal(level) for level in levels)})"
+    place = f"CAST(array_position({listed}, `{target}`) - 1 AS DOUBLE) AS `{_LEVEL}`"
     tree = DecisionTreeClassifier(
         featuresCol=_VECTOR, labelCol=_LEVEL, predictionCol=_GUESS, probabilityCol=f"{_WORKING}_probability"
     )
     tree = tree.setRawPredictionCol(f"{_WORKING}_raw").setMaxDepth(_DEPTH).setMinInstancesPerNode(_LEAF)
-    return [adding([place]), tree], f"element_at({levels}, CAST(`{_GUESS}` AS INT) + 1)"
+    return [adding([place]), tree], f"element_at({listed}, CAST(`{_GUESS}` AS INT) + 1)"
 
 
 def _is_missing(rows: DataFrame, name: str) -> str:

@@ -4,22 +4,19 @@ Each costs a pass or two over the data; what passes is not proven clean, only cl
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from pyspark.ml import Estimator, Model, Pipeline, PipelineModel, Transformer
-from pyspark.ml.feature import Bucketizer
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from shared.core.errors import DataError
 from shared.features.point_in_time import MICROS_PER_DAY, utc_micros
+from shared.features.single_auc import single_auc
 
-_QUANTILES: Final = 200
-_LEVEL_BUCKETS: Final = 1_000
-_MISSING: Final = -1
 _TOLERANCE: Final = 1e-9
 
 # What Spark's own feature models learn, by the name under which they show it.
@@ -39,23 +36,30 @@ def check_time(
     Args:
         earlier: training rows.
         later: validation or test rows.
-        time: column of both: when the prediction is made (date, at 00:00 UTC, or timestamp). Null times are left out.
+        time: column of both: when the prediction is made (date, at 00:00 UTC, or timestamp). Rows without one are left
+            out, but a part that has none at all cannot be vouched for and is refused.
         known: column of ``earlier``: when the outcome is known, i.e. the first moment after it. At most the first
             ``time`` of ``later``.
         outcome_days: instead of ``known``, the outcome is known so many days after ``time``.
 
     Raises:
-        DataError: LEAK_TIME_OVERLAP.
+        DataError: LEAK_TIME_OVERLAP; LEAK_TIME_UNKNOWN when a part has no time, or the earlier no ``known``.
     """
     known_at = utc_micros(earlier, known) if known else utc_micros(earlier, time) + outcome_days * MICROS_PER_DAY
     last = earlier.agg(F.max(utc_micros(earlier, time)).alias("made"), F.max(known_at).alias("known")).collect()[0]
     first = later.agg(F.min(utc_micros(later, time)).alias("made")).collect()[0]["made"]
-    if last["made"] is None or first is None:
-        return
+    if None in (last["made"], last["known"], first):
+        raise DataError(
+            "LEAK_TIME_UNKNOWN",
+            f"Training rows reach {_moment(last['made'])}, their outcomes are known by {_moment(last['known'])}, "
+            f"the rows to predict begin {_moment(first)}.",
+            "A time for each.",
+            f"Fill {time}{f' and {known}' if known else ''}, or split by group.",
+        )
     begin = _moment(first)
     if last["made"] >= first:
         found = f"Training rows reach {_moment(last['made'])}, but the rows to predict begin {begin}."
-    elif last["known"] is not None and last["known"] > first:
+    elif last["known"] > first:
         found = f"Training outcomes are known by {_moment(last['known'])}, after the rows to predict begin {begin}."
     else:
         return
@@ -113,15 +117,7 @@ def check_feature_times(rows: DataFrame, *, stamps: Sequence[str], cut: str) -> 
 def check_single_features(
     rows: DataFrame, *, numeric: Sequence[str], categorical: Sequence[str], label: str, max_auc: float = 0.995
 ) -> dict[str, float]:
-    """Refuse a single feature that all but is the label, and return the AUC of each.
-
-    The AUC (chance that a positive ranks above a negative, ties half) is the greatest of: a numeric feature ranked by
-    value, up or down, with missing values first or last; and any feature ranked by the rate of positives among the
-    *other* rows of its bin (leave one out, so that an id, whose bins are single rows, earns nothing). That finds a
-    value in the middle, a level, or missingness that gives the label away.
-
-    Bins are the values themselves where a number has at most 200 of them, else 200 quantiles, a frequent value always
-    alone: a perfect feature scores at least 0.9975. Levels are hashed into 1,000 bins, whose counts are collected.
+    """Refuse a single feature that all but is the label, and return the `single_auc` of each.
 
     Args:
         rows: training rows; those whose label is null are left out.
@@ -133,12 +129,7 @@ def check_single_features(
     Raises:
         DataError: LEAK_LABEL_IN_DISGUISE naming each such feature and its AUC; LABEL_ONE_CLASS when no pair to rank.
     """
-    names = [*numeric, *categorical]
-    if not names:
-        return {}
-    bins = _with_bins(rows.where(F.col(label).isNotNull()), numeric, categorical, label)
-    counts = _counts_by_bin(bins, names)
-    found = {name: _single_auc(counts[name], is_ordered=name in numeric) for name in names}
+    found = single_auc(rows, numeric=numeric, categorical=categorical, label=label)
     leaks = {name: round(auc, 4) for name, auc in sorted(found.items()) if auc > max_auc}
     if leaks:
         raise DataError(
@@ -227,106 +218,8 @@ def _refuse_fit(stage: Transformer, found: str, expected: str) -> None:
     )
 
 
-def _moment(micros: int) -> str:
-    return str(datetime(1970, 1, 1) + timedelta(microseconds=micros))
-
-
-def _with_bins(rows: DataFrame, numeric: Sequence[str], categorical: Sequence[str], label: str) -> DataFrame:
-    """Return ``_is_positive`` and one column ``_bin_<feature>`` for each feature; missing is a bin of its own."""
-    numbers = {f"_number_{name}": _number(rows, name) for name in numeric}
-    levels = {f"_bin_{name}": _level(name) for name in categorical}
-    chosen = {"_is_positive": F.col(label).cast("int"), **numbers, **levels}
-    binned = rows.select(*(column.alias(name) for name, column in chosen.items()))
-    if not numeric:
-        return binned
-    shares = [step / _QUANTILES for step in range(_QUANTILES + 1)]
-    quantiles = binned.agg(*(F.percentile_approx(name, shares, 10_000).alias(name) for name in numbers)).collect()[0]
-    buckets = [f"_bucket_{name}" for name in numeric]
-    splits = [_splits(quantiles[name] or ()) for name in numbers]
-    bucketed = Bucketizer(
-        splitsArray=splits, inputCols=list(numbers), outputCols=buckets, handleInvalid="keep"
-    ).transform(binned)
-    return bucketed.withColumns(
-        {
-            f"_bin_{name}": F.when(F.col(f"_number_{name}").isNull(), _MISSING).otherwise(F.col(bucket).cast("int"))
-            for name, bucket in zip(numeric, buckets, strict=True)
-        }
-    )
-
-
-def _number(rows: DataFrame, name: str) -> Column:
-    kind = rows.schema[name].dataType
-    is_time = kind.typeName().startswith(("date", "timestamp"))
-    value = (utc_micros(rows, name) if is_time else F.col(name)).cast("double")
-    return F.when(~F.isnan(value), value)
-
-
-def _level(name: str) -> Column:
-    bucket = F.pmod(F.xxhash64(F.col(name).cast("string")), F.lit(_LEVEL_BUCKETS)).cast("int")
-    return F.when(F.col(name).isNull(), _MISSING).otherwise(bucket)
-
-
-def _splits(quantiles: Sequence[float]) -> list[float]:
-    # A frequent value must not share its bin with rare ones: zero for all who stay, any amount for all who leave.
-    points = {edge for value in quantiles for edge in (value, math.nextafter(value, math.inf))}
-    finite = sorted(edge for edge in points if math.isfinite(edge))
-    return [-math.inf, *(finite or [0.0]), math.inf]
-
-
-def _counts_by_bin(binned: DataFrame, names: Sequence[str]) -> Mapping[str, dict[int, tuple[int, int]]]:
-    """Return for each feature its bins with their numbers of positives and negatives."""
-    pairs = [
-        F.struct(F.lit(place).alias("place"), F.col(f"_bin_{name}").alias("bin")) for place, name in enumerate(names)
-    ]
-    each = binned.select("_is_positive", F.explode(F.array(*pairs)).alias("pair"))
-    positives = F.count_if(F.col("_is_positive") == 1).alias("positives")
-    counted = each.groupBy("pair.place", "pair.bin").agg(positives, F.count("*").alias("rows")).collect()
-    counts: dict[str, dict[int, tuple[int, int]]] = {name: {} for name in names}
-    for row in counted:
-        counts[names[row["place"]]][row["bin"]] = (row["positives"], row["rows"] - row["positives"])
-    of_first = counts[names[0]].values()
-    totals = [sum(pair[side] for pair in of_first) for side in (0, 1)]
-    if not all(totals):
-        raise DataError("LABEL_ONE_CLASS", f"There are {totals[0]} positive and {totals[1]} negative rows.", "Both.")
-    return counts
-
-
-def _single_auc(bins: Mapping[int, tuple[int, int]], *, is_ordered: bool) -> float:
-    found = [_left_one_out_auc(bins)]
-    if is_ordered:
-        for place_of_missing in (-math.inf, math.inf):
-            up = _auc([(place_of_missing if bin_ == _MISSING else bin_, *pair) for bin_, pair in bins.items()])
-            found += [up, 1 - up]
-    return max(found)
-
-
-def _left_one_out_auc(bins: Mapping[int, tuple[int, int]]) -> float:
-    """Return the AUC of bins ranked by the rate of positives among their other rows; pairs within a bin count half."""
-    positives, negatives = (sum(pair[side] for pair in bins.values()) for side in (0, 1))
-    prior = positives / (positives + negatives)
-    scored = []
-    for ups, downs in bins.values():
-        others = ups + downs - 1
-        scored.append(((ups - 1) / others if others else prior, ups, 0))
-        scored.append((ups / others if others else prior, 0, downs))
-    # Leaving itself out puts every positive below the negatives of its own bin: those pairs are all lost in `_auc`.
-    within = sum(ups * downs for ups, downs in bins.values())
-    return _auc(scored) + within / 2 / (positives * negatives)
-
-
-def _auc(scored: Sequence[tuple[float, int, int]]) -> float:
-    """Return the AUC of (score, positives, negatives); Mann & Whitney (1947), ties half."""
-    positives, negatives = (sum(item[side] for item in scored) for side in (1, 2))
-    tied: dict[float, list[int]] = {}
-    for score, ups, downs in scored:
-        at_score = tied.setdefault(score, [0, 0])
-        at_score[0] += ups
-        at_score[1] += downs
-    won, below = 0.0, 0
-    for _, (ups, downs) in sorted(tied.items()):
-        won += ups * (below + downs / 2)
-        below += downs
-    return won / (positives * negatives)
+def _moment(micros: int | None) -> str:
+    return "(no time)" if micros is None else str(datetime(1970, 1, 1) + timedelta(microseconds=micros))
 
 
 def _fit_transforms(fit: Fit, train: DataFrame) -> Transformer | Sequence[Transformer]:
@@ -389,11 +282,14 @@ def _differing_rows(ours: Transformer, theirs: Transformer, rows: DataFrame) -> 
 def _differs(left: str, right: str, kind: str) -> Column:
     if kind == "vector":
         pairs = F.arrays_zip(vector_to_array(F.col(left)).alias("a"), vector_to_array(F.col(right)).alias("b"))
-        return F.exists(pairs, lambda pair: F.coalesce(_is_far(pair["a"], pair["b"]), F.lit(True)))
+        return F.exists(pairs, lambda pair: _is_far(pair["a"], pair["b"]))
     if kind in ("double", "float"):
-        return ~F.col(left).eqNullSafe(F.col(right)) & F.coalesce(_is_far(F.col(left), F.col(right)), F.lit(True))
+        return _is_far(F.col(left), F.col(right))
     return ~F.col(left).eqNullSafe(F.col(right))
 
 
 def _is_far(left: Column, right: Column) -> Column:
-    return F.abs(left - right) > _TOLERANCE * F.greatest(F.abs(left), F.abs(right), F.lit(1.0))
+    # Spark's NaN is the greatest number: with the lesser of the two on the right, NaN or infinity on one side is far.
+    size = F.greatest(F.least(F.abs(left), F.abs(right)), F.lit(1.0))
+    is_apart = F.coalesce(F.abs(left - right) >= _TOLERANCE * size, F.lit(True))
+    return ~left.eqNullSafe(right) & is_apart

@@ -123,6 +123,17 @@ def utc_day(rows: DataFrame, column: str) -> Column:
     return F.floor(utc_micros(rows, column) / MICROS_PER_DAY).cast("int")
 
 
+def utc_date(rows: DataFrame, column: str) -> Column:
+    """Return the UTC day of a date or timestamp column as a date.
+
+    `F.to_date` of a timestamp gives the day in the session's time zone, which in a session of others need not be UTC.
+
+    Raises:
+        DataError: the column is neither.
+    """
+    return F.date_from_unix_date(utc_day(rows, column))
+
+
 def _refuse_unusable(left: DataFrame, right: DataFrame, of_left: Sequence[str], of_right: Sequence[str]) -> None:
     for side, rows, names in (("left", left, of_left), ("right", right, of_right)):
         for name in names:

@@ -15,7 +15,7 @@ Method = Literal["standard", "robust", "minmax", "maxabs"]
 def scaler(columns: Sequence[str], output: str, method: Method = "standard") -> Pipeline:
     """Return the estimator that makes the vector ``output`` from numeric columns; ``<output>_unscaled`` is the vector before.
 
-    A constant column becomes 0 (``minmax``: 0.5).
+    A constant column becomes 0; with ``minmax`` 0.5, with ``maxabs`` 1 or -1 unless it is 0.
 
     Args:
         columns: numeric columns without nulls or NaN, which stop the run: impute before.

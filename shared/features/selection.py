@@ -11,15 +11,15 @@ from pyspark.ml import Estimator, Pipeline, Transformer
 from pyspark.ml.classification import RandomForestClassifier
 from pyspark.ml.feature import Imputer, UnivariateFeatureSelector, VectorAssembler
 from pyspark.ml.stat import Correlation
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import NumericType, StringType
 
 from shared.core.columns import identifier
 from shared.core.draws import Draw
 from shared.features.encoding import indexer
 
 _VECTOR: Final = "_vector"
-_NOISE: Final = "_noise"
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ def varying(
 
     Args:
         rows: training rows.
-        names: features of any orderable type; booleans, numbers and texts.
+        names: features of any orderable type; booleans, numbers, texts, dates and timestamps.
         min_variance: numbers with a sample variance up to it are dropped.
         max_levels: texts with more different values (HyperLogLog, 5 % off) are dropped; None allows any number.
     """
     if not names:
         return Selection((), {})
-    kinds = {field.name: field.dataType.typeName() for field in rows.schema.fields}
-    texts = [name for name in names if kinds[name] == "string"]
-    numbers = [name for name in names if name not in texts and kinds[name] != "boolean"]
+    kinds = {field.name: field.dataType for field in rows.schema.fields}
+    texts = [name for name in names if isinstance(kinds[name], StringType)]
+    numbers = [name for name in names if isinstance(kinds[name], NumericType)]
     found = rows.agg(
         F.count("*").alias("_rows"),
         *(F.count(identifier(name)).alias(f"{name}__count") for name in names),
@@ -153,19 +153,22 @@ def above_noise(
     numeric: Sequence[str],
     categorical: Sequence[str],
     label: str,
+    key: str | Sequence[str],
     seed: int,
     noise_columns: int = 3,
     trees: int = 50,
 ) -> Selection:
     """Drop features that a random forest uses no more than columns of pure noise put beside them.
 
-    Noise is a hash of the row and the seed, so the same rows give the same result on any cluster.
+    The forest draws its rows by partition, so that a feature near the bar may fall on either side of it when the rows
+    lie otherwise.
 
     Args:
         rows: training rows with a label.
         numeric: numeric features; null counts as the median.
         categorical: text features of at most some hundred levels; null is a level.
         label: 0 or 1.
+        key: what tells the rows apart, of which the noise is made; no feature.
         seed: of noise and trees.
         noise_columns: how many; the most important of them is the bar.
         trees: of the forest, depth 8.
@@ -173,20 +176,29 @@ def above_noise(
     names = [*numeric, *categorical]
     if not names:
         return Selection((), {})
-    noise = {f"{_NOISE}_{place}": Draw(seed).uniform(str(place), *names) for place in range(noise_columns)}
-    noisy = rows.withColumns(noise)
+    drawn = noise(key, seed=seed, columns=noise_columns)
+    noisy = rows.withColumns(drawn)
     places = [f"_place_{name}" for name in categorical]
     if categorical:
         noisy = indexer(categorical, places).fit(noisy).transform(noisy)
-    filled = _imputed(noisy, [*numeric, *noise], "median", places)
+    filled = _imputed(noisy, [*numeric, *drawn], "median", places)
     levels = filled.agg(*(F.max(place) for place in places)).collect()[0] if places else ()
     forest = RandomForestClassifier(featuresCol=_VECTOR, labelCol=label, numTrees=trees, maxDepth=8, seed=seed)
     forest = forest.setMaxBins(max([32, *(int(level) + 2 for level in levels)]))
     importance = forest.fit(filled).featureImportances.toArray()
-    by_name = dict(zip([*numeric, *noise, *categorical], importance, strict=True))
-    bar = max(by_name[name] for name in noise)
+    by_name = dict(zip([*numeric, *drawn, *categorical], importance, strict=True))
+    bar = max(by_name[name] for name in drawn)
     dropped = {name: f"importance {by_name[name]:.4f}, noise has {bar:.4f}" for name in names if by_name[name] <= bar}
     return _without(names, dropped)
+
+
+def noise(key: str | Sequence[str], *, seed: int, columns: int) -> dict[str, Column]:
+    """Return columns of uniform numbers in [0, 1) by name: hashes of key and seed, however the rows lie on a cluster.
+
+    Rows that share a key share their noise.
+    """
+    keys = [key] if isinstance(key, str) else key
+    return {f"_noise_{place}": Draw(seed).uniform(f"noise {place}", *keys) for place in range(columns)}
 
 
 def _without(names: Sequence[str], dropped: Mapping[str, str]) -> Selection:

@@ -4,6 +4,8 @@ Row-wise expressions that learn nothing. What cannot be read becomes null: rows 
 rule's business, before.
 """
 
+import math
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal
@@ -38,7 +40,8 @@ def standardised(
         text: the column.
         case: case of the result.
         unicode: False leaves out the Unicode form, the one part that runs in Python; only text beyond ASCII goes there.
-        synonyms: value → other spellings of it; both are standardised alike before they are compared.
+        synonyms: value → other spellings of it; both are standardised alike before they are compared, and values that
+            are then the same are one.
 
     Raises:
         ConfigError: a spelling belongs to two values.
@@ -52,18 +55,20 @@ def standardised(
 
 
 def as_number(text: Column | str, *, decimal: str = ".", grouping: str = "") -> Column:
-    """Return the number that a text shows, as double; null where it shows none, NaN and infinity included.
+    """Return the number that a text shows, as double; null where it shows none, or NaN, or one beyond 1.8e308.
 
     Args:
         text: the column.
-        decimal: the decimal mark.
+        decimal: the decimal mark, one character; no other is one.
         grouping: characters between groups of digits, which are taken out; blanks always are.
     """
     column = F.col(text) if isinstance(text, str) else text
     bare = F.translate(F.regexp_replace(column, _BLANKS, ""), grouping, "") if grouping else column
     bare = F.regexp_replace(bare, _BLANKS, "")
-    point = F.translate(bare, decimal, ".") if decimal != "." else bare
-    return F.when(point.rlike(r"\A[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\z"), point.try_cast("double"))
+    mark = re.escape(decimal)
+    is_number = bare.rlike(rf"\A[+-]?(\d+{mark}?\d*|{mark}\d+)([eE][+-]?\d+)?\z")
+    number = F.translate(bare, decimal, ".").try_cast("double")
+    return F.when(is_number & (F.abs(number) < F.lit(math.inf)), number)
 
 
 def as_flag(text: Column | str, *, true: Iterable[str] = _TRUE, false: Iterable[str] = _FALSE) -> Column:
@@ -108,11 +113,19 @@ def _normal(text: Column) -> Column:
 
 
 def _known(synonyms: Mapping[str, Iterable[str]], case: str) -> dict[str, list[str]]:
-    known = {_plain(value, case): [_plain(other, case) for other in others] for value, others in synonyms.items()}
-    every = [other for others in known.values() for other in others] + list(known)
-    twice = sorted({other for other in every if every.count(other) > 1})
+    """Return the spellings of each value, all standardised, the value among them."""
+    pairs = [
+        (_plain(spelling, case), _plain(value, case))
+        for value, others in synonyms.items()
+        for spelling in (value, *others)
+    ]
+    value_of = dict(pairs)
+    twice = sorted({spelling for spelling, value in pairs if value_of[spelling] != value})
     if twice:
         raise ConfigError("SYNONYM_AMBIGUOUS", f"{twice} belong to two values.", "Each spelling to one.")
+    known: dict[str, list[str]] = {}
+    for spelling, value in value_of.items():
+        known.setdefault(value, []).append(spelling)
     return known
 
 

@@ -15,10 +15,8 @@ from shared.core.columns import identifier
 from shared.core.errors import ConfigError, did_you_mean
 from shared.features.point_in_time import utc_day
 
-Aggregate = Literal[
-    "count", "share", "sum", "mean", "min", "max", "distinct_days", "days_since_last", "days_since_first"
-]
-_NEEDS_VALUE: Final = ("sum", "mean", "min", "max")
+Aggregate = Literal["count", "sum", "mean", "max", "distinct_days", "days_since_last", "days_since_first"]
+_NEEDS_VALUE: Final = ("sum", "mean", "max")
 
 # Working columns. Days are numbered from 1970-01-01 UTC: comparing integers took half the time of comparing timestamps,
 # and it does not depend on the time zone of the session.
@@ -33,19 +31,19 @@ _FIRST_OF_DAY: Final = "_first_of_day_"
 class WindowFeature:
     """One aggregate over one window.
 
-    Without events ``count`` and ``distinct_days`` are 0, ``sum`` is 0.0 and the others are null. ``share`` is the rate,
-    0–1, of the window's events that satisfy ``where``. Days since an event are whole UTC days, at least 1.
+    Without events ``count`` and ``distinct_days`` are 0, ``sum`` is 0.0 and the others are null. Days since an event
+    are whole UTC days, at least 1.
 
     Args:
         name: output column.
         aggregate: what to compute.
-        value: column of the events for sum, mean, min and max; its nulls are left out.
+        value: column of the events for sum, mean and max; its nulls are left out.
         days: length of the window before the snapshot; None is all history.
         where: column → value the event must have, or tuple of values of which it must have one; all must hold.
             A null satisfies only ``None``. Plain values, so that a declaration needs no running Spark.
 
     Raises:
-        ConfigError: a value is missing or not used, a share has no condition, or a window is shorter than a day.
+        ConfigError: a value is missing or not used, or a window is shorter than a day.
     """
 
     name: str
@@ -59,8 +57,6 @@ class WindowFeature:
         if (self.aggregate in _NEEDS_VALUE) != (self.value is not None):
             needs = "A value column" if self.aggregate in _NEEDS_VALUE else "No value column"
             raise ConfigError("WINDOW_INVALID", f"{self.name}: {self.aggregate} of {self.value}.", f"{needs}.")
-        if self.aggregate == "share" and not self.where:
-            raise ConfigError("WINDOW_INVALID", f"{self.name}: a share without a condition.", "where={column: value}.")
         if self.days is not None and self.days < 1:
             raise ConfigError("WINDOW_INVALID", f"{self.name}: a window of {self.days} days.", "At least 1.")
 
@@ -114,13 +110,9 @@ def gap_features(
     even), ``max_gap_days, last_gap_days`` and ``last_gap_ratio``, the last gap over the median. With fewer than two
     event days ``gap_count`` is 0 and the others are null. Several events on one UTC day are one; so no gap is 0.
 
-    The days of one entity are held in one array. Rows, null rules and errors are those of `aggregate_as_of`.
+    The days of one entity, of which a year has 366, are held in one array, however many events they have. Rows, null rules and errors are those of `aggregate_as_of`.
     """
-    days = (
-        _facts(events, entity, event_ts, ())
-        .groupBy(_ENTITY)
-        .agg(F.sort_array(F.array_distinct(F.collect_list(_DAY))).alias("_days"))
-    )
+    days = _facts(events, entity, event_ts, ()).groupBy(_ENTITY).agg(F.sort_array(F.collect_set(_DAY)).alias("_days"))
     inner = F.size("_days") - 1
     differences = F.zip_with(F.slice("_days", 2, inner), F.slice("_days", 1, inner), lambda later, day: later - day)
     seen = F.size(F.filter("_days", lambda day: day < F.col(_SNAPSHOT_DAY)))
@@ -146,12 +138,6 @@ def gap_features(
 def ratio(recent: Column, earlier: Column) -> Column:
     """Return the trend ``recent / earlier`` of two windows; null when ``earlier`` is 0 or either is null."""
     return recent / F.nullif(earlier, F.lit(0))
-
-
-def difference(recent: Column, earlier: Column) -> Column:
-    """Return the trend ``recent - earlier`` of two windows, with null taken as 0; null when both are null."""
-    both = recent.isNull() & earlier.isNull()
-    return F.when(~both, F.coalesce(recent, F.lit(0)) - F.coalesce(earlier, F.lit(0)))
 
 
 def _columns_read(features: Sequence[WindowFeature]) -> list[str]:
@@ -218,10 +204,8 @@ def _aggregate(feature: WindowFeature) -> Column:
     age = F.when(is_counted, F.col(_SNAPSHOT_DAY) - F.col(_DAY))
     build: dict[str, Callable[[], Column]] = {
         "count": lambda: F.count_if(is_counted),
-        "share": lambda: F.avg(F.when(is_inside, _holds(feature).cast("double"))),
         "sum": lambda: F.coalesce(F.sum(value).cast("double"), F.lit(0.0)),
         "mean": lambda: F.avg(value),
-        "min": lambda: F.min(value),
         "max": lambda: F.max(value),
         "distinct_days": lambda: F.count_if(is_inside & F.col(_FIRST_OF_DAY + feature.name)),
         "days_since_last": lambda: F.min(age),

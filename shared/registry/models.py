@@ -4,6 +4,8 @@
 """
 
 import atexit
+import os
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -12,13 +14,17 @@ from typing import Final
 
 import pyspark
 from pyspark.ml import PipelineModel, Transformer
+from pyspark.sql import SparkSession
 
 from shared.core.columns import identifier
 from shared.core.errors import ModelError
-from shared.registry.tracking import MlflowClient, MlflowException, Run
+from shared.registry.tracking import MlflowClient, MlflowException, Run, reached
 
 CHALLENGER: Final = "challenger"
 CHAMPION: Final = "champion"
+
+# An alias that is not there is an invalid parameter to MLflow's own stores.
+_NOT_FOUND: Final = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ def register(client: MlflowClient, run: Run, name: str, model: PipelineModel) ->
             name="model",
             flavor=mlflow.spark,
             spark_model=model,
-            dfs_tmpdir=str(Path(folder) / "dfs"),
+            dfs_tmpdir=_spark_folder(Path(folder)),
             pip_requirements=[f"pyspark=={pyspark.__version__}"],
         )
     # Registered through the client: the fluent call writes its own lines into the output.
@@ -82,14 +88,18 @@ def find(client: MlflowClient, name: str, alias: str) -> Registered:
 
     Raises:
         ModelError: the model or the alias does not exist.
+        EnvironmentProblem: MLflow cannot say.
     """
-    try:
-        version = client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        raise ModelError(
-            "MODEL_MISSING", f"No model '{name}' with alias '{alias}'.", "", "Run train, then promote."
-        ) from error
-    return Registered(name, int(version.version), alias, client.get_run(str(version.run_id)))
+    with reached(client):
+        try:
+            version = client.get_model_version_by_alias(name, alias)
+        except MlflowException as error:
+            if error.error_code not in _NOT_FOUND:
+                raise
+            raise ModelError(
+                "MODEL_MISSING", f"No model '{name}' with alias '{alias}'.", "", "Run train, then promote."
+            ) from error
+        return Registered(name, int(version.version), alias, client.get_run(str(version.run_id)))
 
 
 def load(model: Registered) -> PipelineModel:
@@ -99,8 +109,30 @@ def load(model: Registered) -> PipelineModel:
     # Not the temporary folder of a `with`: Spark reads some stages lazily.
     folder = tempfile.mkdtemp(prefix="model-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    pipeline: PipelineModel = mlflow.spark.load_model(f"models:/{model.name}/{model.version}", dfs_tmpdir=folder)
+    pipeline: PipelineModel = mlflow.spark.load_model(
+        f"models:/{model.name}/{model.version}", dfs_tmpdir=_spark_folder(Path(folder))
+    )
     return pipeline
+
+
+def _spark_folder(local: Path) -> str | None:
+    """Return where Spark puts a model on its way: ``local`` where all of Spark runs on this machine.
+
+    Elsewhere None, which leaves the choice to MLflow: MLFLOW_DFS_TMP, a folder that every machine of the cluster sees.
+    """
+    master = SparkSession.active().conf.get("spark.master", "") or ""
+    # A single machine of Databricks is local too, but may not write into any folder.
+    is_told = "MLFLOW_DFS_TMP" in os.environ or "DATABRICKS_RUNTIME_VERSION" in os.environ
+    return str(local / "dfs") if runs_here(master) and not is_told else None
+
+
+def runs_here(master: str) -> bool:
+    """Return whether all of Spark runs on this machine.
+
+    >>> [runs_here(master) for master in ("local", "local[*]", "local-cluster[2,1,1024]", "spark://host:7077", "yarn")]
+    [True, True, False, False, False]
+    """
+    return re.fullmatch(r"local(\[[^]]*\])?", master) is not None
 
 
 def promote(client: MlflowClient, model: Registered) -> Registered:

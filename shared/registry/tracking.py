@@ -6,6 +6,7 @@ Without a tracking server, runs live in an SQLite file inside the warehouse; MLf
 import json
 import logging
 import re
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecations inside MLflow's own imports
     import mlflow
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
     from mlflow.exceptions import MlflowException
 
 __all__ = [
@@ -30,9 +31,11 @@ __all__ = [
     "find_run",
     "local_folder",
     "mlflow",
+    "reached",
     "read_document",
     "training_run",
     "write_document",
+    "write_metrics",
 ]
 
 RUN_ID_TAG = "accelerators.run_id"
@@ -48,25 +51,37 @@ def connect(config: RunConfig, experiment: str) -> MlflowClient:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     folder = local_folder(config)
     uri = config.tracking_uri or f"sqlite:///{folder / 'mlflow.db'}"
-    try:
-        mlflow.set_tracking_uri(uri)
-        mlflow.set_registry_uri(uri)
-        client = MlflowClient()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    client = MlflowClient()
+    with reached(client):
         if client.get_experiment_by_name(experiment) is None:
             location = None if config.tracking_uri else (folder / "mlartifacts").as_uri()
             client.create_experiment(experiment, artifact_location=location)
         mlflow.set_experiment(experiment)
+    return client
+
+
+@contextmanager
+def reached(client: MlflowClient) -> Iterator[None]:
+    """Say that MLflow cannot be used, and where it is, when it raises inside.
+
+    Raises:
+        EnvironmentProblem: it did.
+    """
+    try:
+        yield
     except MlflowException as error:
         raise EnvironmentProblem(
-            "TRACKING_UNAVAILABLE", f"MLflow at {uri}: {error.message}.", "", "Check tracking_uri."
+            "TRACKING_UNAVAILABLE", f"MLflow at {client.tracking_uri}: {error.message}.", "", "Check tracking_uri."
         ) from error
-    return client
 
 
 def local_folder(config: RunConfig) -> Path:
     """Return the local folder for what is not a table: the warehouse itself, or `warehouse/` beside a remote one."""
-    is_remote = "://" in config.warehouse or config.warehouse.startswith(("catalog:", "dbfs:"))
-    folder = Path("warehouse" if is_remote else config.warehouse).absolute()
+    root = config.warehouse.removeprefix("file://")
+    is_remote = "://" in root or root.startswith(("catalog:", "dbfs:"))
+    folder = Path("warehouse" if is_remote else root).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -98,6 +113,14 @@ def find_run(client: MlflowClient, experiment: str, run_id: str) -> Run:
 def write_document(run: Run, name: str, document: Mapping[str, Any]) -> None:
     """Store ``document`` as ``name``.json with the run."""
     MlflowClient().log_dict(run.info.run_id, json.loads(json.dumps(document, default=str)), f"{name}.json")
+
+
+def write_metrics(run: Run, prefix: str, metrics: Mapping[str, float]) -> None:
+    """Log ``metrics`` as ``<prefix>_<name>`` with the run, which may have ended, so that MLflow compares them."""
+    client, now = MlflowClient(), int(time.time() * 1000)
+    client.log_batch(
+        run.info.run_id, [Metric(f"{prefix}_{name}", float(value), now, 0) for name, value in metrics.items()]
+    )
 
 
 def read_document(run: Run, name: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import random
 import numpy as np
 import pytest
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from sklearn import metrics
 
 from shared.core.errors import DataError, ModelError
@@ -151,13 +150,6 @@ def test_the_calibration_curve_has_groups_of_equal_size(spark: SparkSession) -> 
     assert [b.rows for b in bins] == [50, 50, 50, 50]
     assert sum(b.observed * b.rows for b in bins) == pytest.approx(sum(y))
     assert [b.predicted for b in bins] == sorted(b.predicted for b in bins)
-
-
-def test_prior_correction_undoes_a_weight_of_the_positives(spark: SparkSession) -> None:
-    # Odds of 1 at a training rate of one half are odds of 1/9 where the rate is a tenth.
-    row = spark.range(1).select(calibration.prior_corrected(F.lit(0.5), 0.5, 0.1)).first()
-
-    assert row[0] == pytest.approx(0.1)
 
 
 def test_the_confusion_counts_the_threshold_itself_as_selected(spark: SparkSession) -> None:

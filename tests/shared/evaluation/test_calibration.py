@@ -1,3 +1,4 @@
+import math
 import random
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from shared.core.errors import ConfigError, DataError, ModelError
+from shared.evaluation.binary import evaluate
 from shared.evaluation.calibration import (
     CalibrationBin,
     IsotonicScaling,
     PlattScaling,
     curve,
     ece_by_chance,
-    prior_corrected,
+    log_odds,
 )
 
 NAMES = {"label": "label", "probability": "p"}
@@ -134,21 +136,29 @@ def test_the_curve_keeps_ties_together_and_refuses_nulls(spark: SparkSession) ->
         curve(rows.limit(0), **NAMES)
 
 
-def test_prior_correction_is_the_theorem_of_elkan_and_undoes_itself(spark: SparkSession) -> None:
-    base, target = 0.4, 0.05
-    rows = spark.createDataFrame([(v,) for v in (0.0, 0.1, 0.6, 1.0)], "p double")
-    corrected = prior_corrected(F.col("p"), base, target)
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_what_is_no_probability_is_none_after_a_scaling_and_is_refused(
+    spark: SparkSession, scaling: PlattScaling | IsotonicScaling
+) -> None:
+    rows, _, _ = held_out(spark, [0.1, 0.4, 0.8])
+    odd = spark.createDataFrame([(0, None), (1, math.nan), (0, 1.5), (1, -0.5), (1, 0.4)], rows.schema)
 
-    found = rows.select("p", corrected.alias("there"), prior_corrected(corrected, target, base).alias("back")).collect()
+    scaled = scaling.fit(rows).transform(odd)
 
-    for p, there, back in found:
-        # Elkan (2001), theorem 2, with b the base rate and b' the other.
-        theorem = target * (p - p * base) / (base - p * base + target * p - base * target)
-        assert there == pytest.approx(theorem, abs=1e-12)
-        assert back == pytest.approx(p, abs=1e-12)
+    none, nan, above, below, fine = (row["p"] for row in scaled.collect())
+    assert (none, above, below) == (None, 1.5, -0.5)
+    assert math.isnan(nan)
+    assert 0 < fine < 1
+    for unusable in ("p IS NULL", "isnan(p)", "p > 1", "p < 0"):
+        with pytest.raises(ModelError, match="PROBABILITY_INVALID"):
+            evaluate(scaled.where(f"{unusable} OR p BETWEEN 0 AND 1").union(rows.select(scaled.columns)), **NAMES)
 
 
-@pytest.mark.parametrize("rate", [0.0, 1.0, float("nan")])
-def test_a_rate_without_both_classes_cannot_be_corrected(spark: SparkSession, rate: float) -> None:
-    with pytest.raises(ConfigError, match="RATE_INVALID"):
-        prior_corrected(F.lit(0.5), rate, 0.1)
+def test_the_log_odds_of_no_probability_are_none(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([(None,), (math.nan,), (0.5,), (0.0,), (1.0,)], "p double")
+
+    none, nan, *odds = (row[0] for row in rows.select(log_odds(F.col("p"))).collect())
+
+    assert none is None
+    assert math.isnan(nan)
+    assert odds == pytest.approx([0.0, math.log(1e-6), -math.log(1e-6)], abs=1e-5)

@@ -27,7 +27,7 @@ def test_labels_and_probabilities_of_any_type_are_read_as_numbers(spark: SparkSe
 
     found = [scored(rows, label, "p").agg(*tallies()).collect()[0] for label in ("is_b", "s")]
 
-    assert [(row["positive_rows"], row["problem_rows"]) for row in found] == [(2, 0), (2, 0)]
+    assert [(row["positives"], row["problem_rows"]) for row in found] == [(2, 0), (2, 0)]
     assert found[0]["expected"] == pytest.approx(1.4, abs=1e-6)
 
 

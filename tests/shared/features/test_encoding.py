@@ -1,11 +1,14 @@
 """An encoding by the label must never know the label of the row it encodes."""
 
+from pathlib import Path
+
 import pytest
+from pyspark.ml import Pipeline, PipelineModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shared.core.errors import ConfigError
-from shared.features.encoding import TargetEncoding, out_of_fold
+from shared.features.encoding import TargetEncoding, indexer, one_hot, out_of_fold
 
 
 @pytest.fixture(scope="module")
@@ -13,6 +16,30 @@ def rows(spark: SparkSession) -> DataFrame:
     levels = F.when(F.col("id") % 11 == 0, None).otherwise(F.concat(F.lit("l"), (F.col("id") % 5).cast("string")))
     is_positive = (F.xxhash64("id") % 10 < F.col("id") % 5).cast("int")
     return spark.range(300).select("id", levels.alias("level"), is_positive.alias("y"), (F.col("id") % 3).alias("fold"))
+
+
+def test_each_level_has_a_column_and_null_and_unseen_share_the_last(spark: SparkSession) -> None:
+    train = spark.createDataFrame([("b",), ("b",), ("a",), (None,)], "level string")
+    later = spark.createDataFrame([("a",), ("b",), (None,), ("new",)], "level string")
+    model = Pipeline(stages=[indexer(["level"], ["place"]), one_hot(["place"], ["is"])]).fit(train)
+
+    vectors = [row["is"].toArray().tolist() for row in model.transform(later).collect()]
+
+    assert vectors == [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]]
+
+
+def test_a_saved_encoding_knows_unseen_levels_when_no_training_row_was_null(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    train = spark.createDataFrame([("b",), ("b",), ("a",)], "level string")
+    model = Pipeline(stages=[indexer(["level"], ["place"]), one_hot(["place"], ["is"])]).fit(train)
+    model.write().save(str(tmp_path / "model"))
+
+    later = PipelineModel.load(str(tmp_path / "model")).transform(
+        spark.createDataFrame([("b",), ("new",), (None,)], "level string")
+    )
+
+    assert [row["is"].toArray().tolist() for row in later.collect()] == [[1, 0, 0], [0, 0, 1], [0, 0, 1]]
 
 
 def test_a_level_is_encoded_as_its_rate_drawn_to_the_overall_rate(spark: SparkSession) -> None:
@@ -42,6 +69,17 @@ def test_out_of_fold_is_what_an_encoder_fitted_on_the_other_folds_gives(rows: Da
         encoder = TargetEncoding(["level"], "y").fit(rows.where(F.col("fold") != fold))
         expected = encoder.transform(rows.where(F.col("fold") == fold)).collect()
         assert [found[row["id"]] for row in expected] == pytest.approx([row["level__target"] for row in expected])
+
+
+def test_no_table_is_sent_to_every_task_and_no_task_gets_every_level(
+    rows: DataFrame, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out_of_fold(rows, ["level"], label="y", fold="fold").explain("extended")
+
+    plans = capsys.readouterr().out
+    assert "strategy=broadcast" not in plans
+    assert "windowspecdefinition(0," not in plans
+    assert "windowspecdefinition(_level" in plans
 
 
 def test_labels_of_a_fold_do_not_change_the_encoding_of_its_rows(rows: DataFrame) -> None:

@@ -66,3 +66,17 @@ def test_a_column_without_any_value_is_refused(spark: SparkSession) -> None:
         ModelImputer("y", ["x"]).fit(empty)
     with pytest.raises(DataError, match="IMPUTATION_EMPTY"):
         ModeImputer(["y"]).fit(empty)
+
+
+@pytest.mark.parametrize("levels", [150, 1_100])
+def test_a_text_of_many_levels_is_filled_with_a_frequent_one(spark: SparkSession, levels: int) -> None:
+    # Half of the rows are "low" where x is small and "high" elsewhere; every level of the other half is there twice.
+    rows = spark.range(4 * levels).selectExpr(
+        "CAST(id AS DOUBLE) AS x",
+        f"IF(id % 2 = 0, IF(id < {2 * levels}, 'low', 'high'), concat('l', id div 2 % {levels})) AS t",
+    )
+    gaps = spark.createDataFrame([(0.0, None), (4.0 * levels, None), (1.0, "l1")], "x double, t string")
+
+    filled = ModelImputer("t", ["x"]).fit(rows).transform(gaps)
+
+    assert [row["t"] for row in filled.orderBy("x").collect()] == ["low", "l1", "high"]

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Any
 
 import pytest
-from pyspark.ml import Pipeline, Transformer
+from pyspark.ml import Model, Pipeline, Transformer
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.feature import (
     Imputer,
@@ -16,6 +16,7 @@ from pyspark.ml.feature import (
     TargetEncoder,
     VectorAssembler,
 )
+from pyspark.ml.functions import array_to_vector
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -56,7 +57,19 @@ def test_a_training_row_of_the_first_test_day_is_refused(spark: SparkSession) ->
 
     check_time(snapshots(spark, ("a", 19, None)), test, time="snapshot_date")
     with pytest.raises(DataError, match=r"LEAK_TIME_OVERLAP.*rows reach 2024-01-20"):
-        check_time(snapshots(spark, ("a", 20, None)), test, time="snapshot_date", known="outcome_end_date")
+        check_time(snapshots(spark, ("a", 20, 20)), test, time="snapshot_date", known="outcome_end_date")
+
+
+def test_rows_without_any_time_cannot_be_vouched_for(spark: SparkSession) -> None:
+    train, test = snapshots(spark, ("a", 5, None)), snapshots(spark, ("c", 20, None))
+    untimed = test.withColumn("snapshot_date", F.lit(None).cast("date"))
+
+    check_time(train, test.union(untimed), time="snapshot_date")
+    for earlier, later in ((train, untimed), (untimed, test), (train.limit(0), test)):
+        with pytest.raises(DataError, match=r"LEAK_TIME_UNKNOWN.*\(no time\)"):
+            check_time(earlier, later, time="snapshot_date")
+    with pytest.raises(DataError, match=r"LEAK_TIME_UNKNOWN.*known by \(no time\)"):
+        check_time(train, test, time="snapshot_date", known="outcome_end_date")
 
 
 def test_a_customer_in_both_parts_is_refused_and_no_customer_is_none(spark: SparkSession) -> None:
@@ -162,6 +175,27 @@ def test_the_auc_of_a_feature_is_exact_on_few_values_and_counts_ties_half(spark:
     assert check_single_features(rows, numeric=["x"], categorical=[], label="label") == {"x": 4.5 / 6}
 
 
+def test_a_code_that_is_the_label_is_caught_however_rare_its_values_are(spark: SparkSession) -> None:
+    # Even for the 2 % who leave, odd for those who stay, most of whom have the code 1: no quantile tells them apart.
+    code = "IF(pmod(id, 50) = 0, 2 * pmod(id div 50, 60), IF(pmod(id, 7) > 0, 1, 2 * pmod(id, 61) + 1))"
+    rows = spark.range(20_000).selectExpr(f"{code} AS code").selectExpr("code", "CAST(code % 2 = 0 AS INT) AS label")
+
+    with pytest.raises(DataError, match=r"\{'code': 1.0\}"):
+        check_single_features(rows, numeric=["code"], categorical=[], label="label")
+
+
+def test_numbers_are_binned_by_quantile_and_the_frequent_value_alone(spark: SparkSession) -> None:
+    # 30 % have 0, the others all differ: all who leave are among the least of those.
+    rows = spark.range(10_000).selectExpr(
+        "IF(id < 3000, 0.0D, id / 7) AS x", "CAST(id BETWEEN 3000 AND 3500 AS INT) AS y"
+    )
+    withheld = rows.selectExpr("IF(x > 0, x, 'NaN') AS x", "y")
+
+    assert check_single_features(rows, numeric=["x"], categorical=[], label="y", max_auc=1)["x"] > 0.99
+    found = check_single_features(withheld, numeric=["x"], categorical=[], label="y", max_auc=1)["x"]
+    assert 0.9975 <= found <= 1
+
+
 def test_a_label_of_one_class_is_refused(spark: SparkSession) -> None:
     rows = spark.createDataFrame([(1.0, 0), (2.0, 0)], "x double, label int")
 
@@ -209,6 +243,29 @@ def test_a_stage_fitted_on_test_rows_is_refused_and_one_fitted_on_training_rows_
     check_fit(pipeline, pipeline.fit(train), train)
     with pytest.raises(DataError, match=rf"LEAK_FITTED_ON_TEST\] {stage}\w* was not fitted on the training rows alone"):
         check_fit(pipeline, pipeline.fit(everything), train)
+
+
+class Constant(Model):
+    """Adds a number, alone and in a vector."""
+
+    def __init__(self, number: float) -> None:
+        super().__init__()
+        self.number = number
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        return dataset.withColumns({"one": F.lit(self.number), "all": array_to_vector(F.array(F.lit(self.number)))})
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), float("-inf"), 1.0])
+def test_an_output_that_is_nan_or_infinite_differs_from_one_that_is_a_number(
+    odd: float, parts: tuple[DataFrame, DataFrame]
+) -> None:
+    train, _ = parts
+
+    check_fit(lambda rows: Constant(odd), Constant(odd), train)
+    for ours, theirs in ((odd, 2.0), (2.0, odd), (odd, float("-inf") if odd > 1 else float("inf"))):
+        with pytest.raises(DataError, match=r"LEAK_FITTED_ON_TEST.*\{'one': 30, 'all': 30\}"):
+            check_fit(lambda rows, ours=ours: Constant(ours), Constant(theirs), train)
 
 
 def test_stages_made_by_a_function_are_checked_one_by_one(parts: tuple[DataFrame, DataFrame]) -> None:

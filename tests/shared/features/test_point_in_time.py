@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from shared.core.errors import ConfigError, DataError
-from shared.features.point_in_time import as_of_join
+from shared.features.point_in_time import as_of_join, utc_date
 
 DAY_0 = datetime(2024, 1, 1)
 LEFT = "customer_id string, event_ts timestamp, event_id int"
@@ -124,3 +124,22 @@ def test_columns_that_are_missing_or_twice_and_times_that_are_text_are_refused(s
         as_of_join(
             events, updates.selectExpr("customer_id", "string(valid_ts) AS valid_ts", "plan"), columns=["plan"], **NAMES
         )
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_a_moment_is_of_its_utc_day_and_a_date_is_itself_whatever_the_time_zone_of_the_session(
+    spark: SparkSession, zone: str
+) -> None:
+    moments = spark.sql(
+        "SELECT timestamp_seconds(1704850200) AS late, timestamp_seconds(1704895200) AS noon, "
+        "timestamp_seconds(-1) AS before, DATE'2024-01-10' AS day, TIMESTAMP_NTZ'2024-01-10 23:59:59' AS plain, "
+        "CAST(NULL AS TIMESTAMP) AS none"
+    )
+    spark.conf.set("spark.sql.session.timeZone", zone)
+    try:
+        found = moments.select(*(utc_date(moments, name).alias(name) for name in moments.columns)).first()
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", "UTC")
+
+    tenth = date(2024, 1, 10)
+    assert tuple(found) == (tenth, tenth, date(1969, 12, 31), tenth, tenth, None)

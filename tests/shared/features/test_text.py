@@ -41,14 +41,32 @@ def test_synonyms_become_their_value_however_they_are_spelled(spark: SparkSessio
     ]
 
 
+def test_spellings_of_one_value_may_be_given_in_parts_and_more_than_once(spark: SparkSession) -> None:
+    known = {"Yes": ["y", "Y", "YES"], "yes ": ["ja"]}
+
+    assert read_as(spark, ["Y", "ja", "yes", "no"], standardised("text", synonyms=known)) == [*["yes"] * 3, "no"]
+
+
 def test_a_synonym_of_two_values_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"SYNONYM_AMBIGUOUS\] \['b'\]"):
+        standardised("text", synonyms={"a": ["b"], "b": ["c"]})
     with pytest.raises(ConfigError, match="SYNONYM_AMBIGUOUS"):
         standardised("text", synonyms={"a": ["x"], "b": ["X "]})
 
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("12", 12.0), (" -1.5e3 ", -1500.0), (".5", 0.5), ("1,5", None), ("NaN", None), ("Infinity", None), ("12d", None)],
+    [
+        ("12", 12.0),
+        (" -1.5e3 ", -1500.0),
+        (".5", 0.5),
+        ("1,5", None),
+        ("NaN", None),
+        ("Infinity", None),
+        ("12d", None),
+        ("1e999", None),
+        ("-1e999", None),
+    ],
 )
 def test_text_that_shows_a_number_is_one_and_other_text_is_null(
     spark: SparkSession, text: str, number: float | None
@@ -60,6 +78,7 @@ def test_numbers_with_other_marks_are_read_when_these_are_named(spark: SparkSess
     texts = ["1.234,50", "1 234,5", "1'234,5", None]
 
     assert read_as(spark, texts, as_number("text", decimal=",", grouping=".'")) == [1234.5, 1234.5, 1234.5, None]
+    assert read_as(spark, ["1,5", "1.5", ",5", "1,5,0"], as_number("text", decimal=",")) == [1.5, None, 0.5, None]
 
 
 def test_flags_are_read_in_any_case_and_other_words_are_null(spark: SparkSession) -> None:

@@ -57,6 +57,22 @@ def test_the_newest_version_is_the_challenger_and_only_a_promotion_makes_the_cha
     assert "registered" not in capfd.readouterr().err
 
 
+def test_a_model_goes_through_the_folder_that_the_environment_names(
+    spark: SparkSession,
+    client: MlflowClient,
+    config: RunConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "seen_by_all"
+    monkeypatch.setenv("MLFLOW_DFS_TMP", str(folder))
+
+    registered = register(client, config, "one", plus(1))
+
+    assert folder.is_dir()
+    assert models.load(registered).transform(spark.range(1)).first()["y"] == 1
+
+
 def test_a_version_leads_to_its_run_its_tables_and_its_settings(client: MlflowClient, config: RunConfig) -> None:
     registered = register(client, config, "one", plus(1))
     tracking.write_document(registered.run, "notes", {"auc": 0.5})
