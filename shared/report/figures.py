@@ -135,7 +135,7 @@ def calibration(bins: Sequence[tuple[float, float, int]]) -> str:
         away.append([high - o for o, (_, high) in zip(observed, bounds, strict=True)])
         axes.errorbar(predicted, observed, away, fmt="none", ecolor=BLUE, elinewidth=1.2, capsize=2.5, alpha=0.6)
         axes.plot(predicted, observed, color=BLUE, linewidth=1.4, marker="o", markersize=5, label="model")
-        axes.set(xlim=(0, top), ylim=(0, top), ylabel="observed rate (95% interval)")
+        axes.set(xlim=(0, top), ylim=(0, top), ylabel="observed rate")
         below.bar(predicted, [n for *_, n in bins], width=top / 60, color=BLUE, alpha=0.75)
         below.set(xlabel="predicted probability", ylabel="rows")
         below.yaxis.set_major_locator(MaxNLocator(2, integer=True))

@@ -125,9 +125,12 @@ def build() -> RunReport:
         metrics=binary.metrics(document, MEANINGS),
         metrics_note="On the 4,000 test rows of 2025-03-26 to 2025-04-25, which nothing was fitted or chosen on.",
         candidates={
-            "logistic regression": {"auc": 0.8094, "log_loss": 0.4012, "brier": 0.1273, "ece": 0.0097},
-            "boosted trees": {"auc": 0.8088, "log_loss": 0.4019, "brier": 0.1275, "ece": 0.0151},
-            "mean of the others": {"auc": 0.8121, "log_loss": 0.3981, "brier": 0.1263, "ece": 0.0112},
+            name: dict(zip(MEANINGS, values, strict=True))
+            for name, values in {
+                "logistic regression": (0.8094, 0.5391, 0.4012, 0.1273, 0.0097, 3.301),
+                "boosted trees": (0.8088, 0.5377, 0.4019, 0.1275, 0.0151, 3.322),
+                "mean of the others": (0.8121, 0.5433, 0.3981, 0.1263, 0.0112, 3.361),
+            }.items()
         },
         chosen="mean of the others",
         figures=binary.plots(document, decided, COSTS, positives="churners"),

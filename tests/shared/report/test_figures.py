@@ -25,7 +25,7 @@ AXES = {
     "precision_recall": ("recall", "precision"),
     "gains": ("share of customers, highest score first", "share of positives found"),
     "lift": ("share of customers, highest score first", "lift (times the rate of all)"),
-    "calibration": ("predicted probability", "observed rate (95% interval)"),
+    "calibration": ("predicted probability", "observed rate"),
     "profit": ("share of customers, highest score first", "expected profit, currency units"),
 }
 EMPTY = {

@@ -219,10 +219,10 @@ def test_a_model_below_its_baseline_is_said_to_be() -> None:
 def test_the_best_candidate_is_bold_by_the_sense_of_its_metric() -> None:
     values = {"tree": {"auc": 0.7, "brier": 0.11, "own": 1.0}, "line": {"auc": 0.8, "brier": 0.12}}
     text = html.render(replace(bare(), candidates=values, chosen="line"))
-    assert re.findall(r"<td class=\"n\"><b>([^<]+)</b>", text) == ["0.1100", "0.8000"]
+    assert re.findall(r"<td class=\"n\" data-label=\"[^\"]+\"><b>([^<]+)</b>", text) == ["0.1100", "0.8000"]
     assert re.findall(r'<tr class="chosen"><td>(\w+)', text) == ["line"]
     assert Page(text).text.count("in use") == 1
-    assert '<td class="n">–</td>' in text
+    assert '<td class="n" data-label="own">–</td>' in text
 
 
 @pytest.mark.parametrize(
