@@ -1,7 +1,8 @@
 """The report of an evaluated model: what was asked, what came out, and what to do next.
 
 It is read from tables and from what training and evaluation stored; no model is fitted or applied. What was asked is
-what the model was trained for; the costs are those of the command, and all money and the threshold follow from them.
+what the model was trained for. Costs that the command names take the place of those of the training; all money and the
+threshold follow from them.
 """
 
 import json
@@ -106,8 +107,8 @@ def contents(spark: SparkSession, config: ChurnConfig, run_id: str) -> RunReport
     """
     model = _reported(tracking.connect(config, MODEL), run_id)
     training, evaluation = (tracking.read_document(model.run, name) for name in ("training", "evaluation"))
-    then = _as_trained(model.run, config)
-    costs = thresholds.Costs(config.costs.contact, config.costs.value_saved, config.costs.success_rate)
+    then = as_trained(tracking.read_document(model.run, "config"), config)
+    costs = thresholds.Costs(then.costs.contact, then.costs.value_saved, then.costs.success_rate)
     warehouse, version = Warehouse(config.warehouse), evaluation["features_version"]
     looked_up: list[Callable[[], Any]] = [
         partial(_parts, spark, warehouse, version),
@@ -161,10 +162,11 @@ def _reported(client: tracking.MlflowClient, run_id: str) -> models.Registered:
     return models.Registered(MODEL, int(made[0].version), alias, run)
 
 
-def _as_trained(run: tracking.Run, config: ChurnConfig) -> ChurnConfig:
-    """Return the settings the model was trained with, but the warehouse and the costs of this command."""
-    then = ChurnConfig.model_validate(tracking.read_document(run, "config"))
-    return then.model_copy(update={"warehouse": config.warehouse, "costs": config.costs})
+def as_trained(recorded: Mapping[str, Any], config: ChurnConfig) -> ChurnConfig:
+    """Return the ``recorded`` settings of a training run, but the warehouse of this command and the costs it names."""
+    then = ChurnConfig.model_validate(recorded)
+    named = {name: getattr(config.costs, name) for name in config.costs.model_fields_set}
+    return then.model_copy(update={"warehouse": config.warehouse, "costs": then.costs.model_copy(update=named)})
 
 
 def question(config: ChurnConfig) -> str:
