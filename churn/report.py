@@ -1,199 +1,342 @@
-"""The report of the newest evaluated model: what was asked, what came out, and what to do next.
+"""The report of an evaluated model: what was asked, what came out, and what to do next.
 
-Everything in it is read from tables and from what training and evaluation stored; nothing is computed anew.
+It is read from tables and from what training and evaluation stored; no model is fitted or applied. What was asked is
+what the model was trained for. Costs that the command names take the place of those of the training; all money and the
+threshold follow from them.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple
 
 import yaml
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from churn import schema
+from churn.algorithms.candidates import PROBABILITY
 from churn.config import ChurnConfig
 from churn.features import FEATURES, SPLIT
 from churn.ingest import QUALITY
+from churn.schema import SNAPSHOT_DATE
 from churn.score_batch import SCORES
 from churn.train import MODEL
 from shared.core import clock
+from shared.core.errors import ModelError
+from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
+from shared.delta import lineage
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse, exists
+from shared.evaluation import thresholds
 from shared.registry import models, tracking
-from shared.report import figures, html
-from shared.report.html import Figure, Headline, MetricRow, RunReport
+from shared.report import binary, html
+from shared.report.html import Headline, RunReport
+from shared.report.numbers import number, percent, points
 
 _MEANINGS = {
-    "auc": ("higher", "chance that a churner outranks a customer who stays"),
-    "pr_auc": ("higher", "average precision over all thresholds"),
-    "log_loss": ("lower", "surprise per customer, in nats"),
-    "brier": ("lower", "mean squared error of the probability"),
-    "ece": ("lower", "mean distance of predicted and observed rate, ten bins"),
-    "lift_at_10pct": ("higher", "churn among the riskiest tenth over churn among all"),
+    "auc": "chance that a churner outranks a customer who stays",
+    "pr_auc": "average precision over all thresholds",
+    "log_loss": "surprise per row, in nats",
+    "brier": "mean squared error of the probability",
+    "ece": "mean distance of predicted and observed rate, ten bins",
+    "lift_at_10pct": "churn among the riskiest tenth over churn among all",
 }
+_CANDIDATES = {
+    "logistic": "logistic regression",
+    "forest": "random forest",
+    "boosted": "boosted trees",
+    "blend": "mean of the others",
+}
+_PARTS = {
+    "train": "to fit on",
+    "validation": "to choose and calibrate on",
+    "test": "to evaluate on",
+    "gap": "left out, because their outcome was not known when the next part begins",
+    "current": "to score, whose outcome nobody knows yet",
+}
+_SILVER = {
+    "customers": [schema.TELCO],
+    "purchases": [schema.PURCHASES],
+    "subscriptions": schema.EVENT_LOG,
+}
+_CLEAR = 0.5  # three quarters of what a feature contributes go one way
+_TITLES = {
+    "customers": "Which customers are about to leave?",
+    "purchases": "Which customers will not buy again?",
+    "subscriptions": "Which subscribers are about to leave?",
+}
+_FEATURES_NOTE = (
+    "Importance is the mean change of the log-odds when a feature is put at the value it is compared with, the median or "
+    "the most frequent one. Which way it moves the risk is judged by the main reasons of the customers scored."
+)
+
+
+class Scores(NamedTuple):
+    """What `gold_churn_scores` holds of the model: rows, how many are marked contact, and which way features push.
+
+    Args:
+        version: of the table.
+        rows: customers scored with this version of the model.
+        to_contact: of these, marked contact.
+        undecided: of these, marked otherwise than the costs of the report would have it.
+        directions: feature → which way it moves the score, where that is clear.
+    """
+
+    version: int
+    rows: int
+    to_contact: int
+    undecided: int
+    directions: Mapping[str, str]
 
 
 def report(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
-    """Write the report of the challenger that was evaluated last, as one HTML file."""
-    client = tracking.connect(config, MODEL)
-    model = models.find(client, MODEL, models.CHALLENGER)
-    training = tracking.read_document(model.run, "training")
-    evaluation = tracking.read_document(model.run, "evaluation")
-    warehouse = Warehouse(config.warehouse)
-    content = RunReport(
-        title="Customer churn",
-        question=_question(config),
-        run_id=run_id,
-        created_ts=clock.utc_now(),
-        source=config.source or "embedded data, whose truth is known",
-        model=html.Model(model.name, model.version, model.alias),
-        headlines=_headlines(evaluation),
-        metrics=_metrics(evaluation),
-        candidates={name: _shown(values) for name, values in training["validation"].items()},
-        chosen=training["chosen"],
-        figures=_figures(evaluation),
-        features=[html.FeatureRow(name, size, _note(name, training)) for name, size in evaluation["importance"]],
-        dropped=training["dropped"],
-        slices=_slices(evaluation),
-        decision=_decision(evaluation, config),
-        confusion=_confusion(evaluation, config),
-        quality=_quality(spark, warehouse),
-        tables=_tables(spark, config, warehouse),
-        notes=_notes(spark, warehouse, evaluation),
-        actions=_actions(evaluation, training),
-        config=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
-    )
+    """Write the report of the newest evaluated model, or of that of training run --run-id, as one HTML file."""
+    content = contents(spark, config, run_id)
     path = html.write(content, tracking.local_folder(config) / "reports" / run_id / "report.html")
     return StepResult({"bytes": path.stat().st_size}, report=str(path))
 
 
-def _question(config: ChurnConfig) -> str:
+def contents(spark: SparkSession, config: ChurnConfig, run_id: str) -> RunReport:
+    """Return what the report says of the model that training run ``run_id`` made; of any other id, the challenger.
+
+    Raises:
+        ModelError: there is no such model, or it was not evaluated.
+    """
+    model = _reported(tracking.connect(config, MODEL), run_id)
+    training, evaluation = (tracking.read_document(model.run, name) for name in ("training", "evaluation"))
+    then = as_trained(tracking.read_document(model.run, "config"), config)
+    costs = thresholds.Costs(then.costs.contact, then.costs.value_saved, then.costs.success_rate)
+    warehouse, version = Warehouse(config.warehouse), evaluation["features_version"]
+    looked_up: list[Callable[[], Any]] = [
+        partial(_parts, spark, warehouse, version),
+        partial(_scores, spark, warehouse, model, training, costs.threshold),
+        partial(_silver, spark, warehouse, then, model),
+        partial(_quality, spark, warehouse),
+    ]
+    parts, scores, silver, quality = in_parallel(spark, looked_up)
+    decided = binary.decided_at(evaluation, costs)
+    return RunReport(
+        title=_TITLES[then.shape],
+        subtitle="Customer churn",
+        question=question(then),
+        run_id=model.run.data.tags[tracking.RUN_ID_TAG],
+        created_ts=clock.utc_now(),
+        source=then.source or f"{then.sample.customers:,} made-up customers, whose truth is known",
+        model=html.Model(model.name, model.version, model.alias),
+        headlines=_headlines(evaluation, decided, costs),
+        summary=summary(evaluation, decided, scores),
+        metrics=binary.metrics(evaluation, _MEANINGS),
+        metrics_note=f"On the {parts['test']['rows']:,} test rows{_period(parts['test'])}, which nothing was fitted or "
+        "chosen on. Intervals hold 95% of the bootstrap replicates, drawn by customer.",
+        candidates=_candidates(training["validation"]),
+        chosen=_CANDIDATES[training["chosen"]],
+        figures=binary.plots(evaluation, decided, costs, positives="churners"),
+        features=_features(evaluation, training, scores),
+        features_note=_FEATURES_NOTE,
+        dropped=training["dropped"],
+        slices=binary.slices(evaluation),
+        decision=_decision(decided, costs),
+        confusion=binary.confusion(decided, costs, positive="leaves", negative="stays"),
+        quality=quality,
+        tables=[*silver, *_gold(parts, version, scores)],
+        notes=_notes(parts, evaluation),
+        actions=actions(model, evaluation, scores, next_outcomes(then, parts)),
+        config=yaml.safe_dump(then.model_dump(mode="json"), sort_keys=False),
+    )
+
+
+def _reported(client: tracking.MlflowClient, run_id: str) -> models.Registered:
+    challenger = models.find(client, MODEL, models.CHALLENGER)
+    try:
+        run = tracking.find_run(client, MODEL, run_id)
+    except ModelError:  # the id is that of this command, which trained nothing
+        run = challenger.run
+    made = client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    if not made:
+        raise ModelError("MODEL_MISSING", f"Run {run_id} registered no model.", "", "Run train, then evaluate.")
+    aliases = client.get_model_version(MODEL, made[0].version).aliases
+    alias = next((alias for alias in (models.CHAMPION, models.CHALLENGER) if alias in aliases), "")
+    return models.Registered(MODEL, int(made[0].version), alias, run)
+
+
+def as_trained(recorded: Mapping[str, Any], config: ChurnConfig) -> ChurnConfig:
+    """Return the ``recorded`` settings of a training run, but the warehouse of this command and the costs it names."""
+    then = ChurnConfig.model_validate(recorded)
+    named = {name: getattr(config.costs, name) for name in config.costs.model_fields_set}
+    return then.model_copy(update={"warehouse": config.warehouse, "costs": then.costs.model_copy(update=named)})
+
+
+def question(config: ChurnConfig) -> str:
+    """Return what was asked, in one sentence."""
     label = config.label
     asked = {
-        "customers": "Which customers of the table are about to leave, why, and whom is it worth to contact?",
+        "customers": "Which customers of the table are about to leave",
         "purchases": f"Which customers who bought in the last {label.observation_days} days will buy nothing in the "
-        f"{label.outcome_days} days after a gap of {label.gap_days}, why, and whom is it worth to contact?",
+        f"{label.outcome_days} days " + (f"after a gap of {label.gap_days}" if label.gap_days else "that follow"),
         "subscriptions": f"Whose service will end {label.gap_days} to {label.gap_days + label.outcome_days} days from "
-        "now, why, and whom is it worth to contact?",
+        "now",
     }
-    return asked[config.shape]
+    return f"{asked[config.shape]}, why, and whom is it worth to contact?"
 
 
-def _headlines(evaluation: Mapping[str, Any]) -> list[Headline]:
+def summary(evaluation: Mapping[str, Any], decided: thresholds.Confusion, scores: Scores | None) -> list[str]:
+    """Return the answer in a few sentences."""
+    test, ceiling = evaluation["test"], evaluation["ceiling"]
+    if test["auc_ci"][0] <= 0.5:
+        return ["The model is no better than chance on the test rows: do not use it."]
+    found = binary.found_in(evaluation, 0.2)
+    ranks = f"The riskiest fifth of the test rows holds {found:.0%} of those who leave; a random fifth would hold 20%."
+    if ceiling:
+        reached = (test["auc"] - 0.5) / (ceiling["auc"] - 0.5)
+        ranks += f" In ranking, that is {min(reached, 1):.0%} of the way from chance to the best that is possible here."
+    trust = (
+        f"Its probabilities can be taken at their word, so the decision may follow from money: {_pays(decided.threshold)}."
+        if binary.is_calibrated(test)
+        else f"Its probabilities are {percent(test['ece'])} off on average: use its order, not yet its money."
+    )
+    names = [name for name, size in evaluation["importance"][:3] if size > 0]
+    today = [f"Of the {scores.rows:,} customers scored, {scores.to_contact:,} are marked contact."] if scores else []
+    return [f"{ranks} {trust}", " ".join([f"What it goes by most: {', '.join(names)}.", *today])]
+
+
+def actions(
+    model: models.Registered, evaluation: Mapping[str, Any], scores: Scores | None, next_outcomes: str
+) -> list[str]:
+    """Return what to do next, the most urgent first."""
+    todo = []
+    if model.alias != models.CHAMPION:
+        todo.append(f"Version {model.version} does not score: run promote and score-batch if it shall.")
+    elif not scores:
+        todo.append(f"Run score-batch: {SCORES} holds nobody scored with version {model.version}.")
+    elif scores.undecided:
+        todo.append(
+            f"Run score-batch again: for {scores.undecided:,} customers in {SCORES} the costs decide otherwise."
+        )
+    else:
+        todo.append(
+            f"Contact the {scores.to_contact:,} customers marked contact in {SCORES}, with their reasons at hand."
+        )
+        todo.append("Leave a random part of them uncontacted: a score says who leaves, not whom an offer changes.")
+    if not binary.is_calibrated(evaluation["test"]):
+        todo.append(
+            f"Recalibrate on newer rows before deciding by money: the error is {evaluation['test']['ece']:.3f}."
+        )
+    for part in binary.slices(evaluation):
+        if part.is_off:
+            way = "less" if part.predicted < part.observed else "more"
+            gap = points(abs(part.predicted - part.observed))
+            todo.append(f"Look at {part.column} = {part.value}: {gap} {way} churn is predicted than was seen.")
+    return [*todo, next_outcomes]
+
+
+def next_outcomes(config: ChurnConfig, parts: Mapping[str, Row]) -> str:
+    """Say when running again has something new to learn from."""
+    if config.shape == "customers":
+        return "Run again when the table has newer labels."
+    label, current = config.label, parts.get("current")
+    if not current:
+        return f"Run again when the outcomes of another {label.outcome_days} days are known."
+    known = current["last"] + timedelta(days=label.gap_days + label.outcome_days)
+    return f"Run again from {known}: by then it is known who of the customers of {current['last']} left."
+
+
+def _headlines(evaluation: Mapping[str, Any], decided: thresholds.Confusion, costs: thresholds.Costs) -> list[Headline]:
     test, ceiling = evaluation["test"], evaluation["ceiling"]
     low, high = test["auc_ci"]
     reach = f"{low:.3f} to {high:.3f}" + (f"; at best {ceiling['auc']:.3f}" if ceiling else "")
-    selected = evaluation["confusion"]["true_positives"] + evaluation["confusion"]["false_positives"]
+    chosen = (decided.true_positives, decided.false_positives)
     return [
         Headline("AUC on the test rows", f"{test['auc']:.3f}", reach),
         Headline("Lift in the riskiest tenth", f"{test['lift_at_10pct']:.1f}×", "over contacting at random"),
-        Headline("Churn rate", f"{test['positives'] / test['rows']:.1%}", f"{test['rows']:,} test rows"),
-        Headline(
-            "Expected profit", f"{evaluation['profit_at_threshold']:,.0f}", f"from contacting {selected:,} of them"
-        ),
+        Headline("Churn rate", percent(test["positives"] / test["rows"]), f"of {test['rows']:,} test rows"),
+        Headline("Expected profit", number(round(costs.profit(*chosen))), f"from contacting {sum(chosen):,} test rows"),
         Headline(
             "Calibration error", f"{test['ece']:.3f}", f"{test['ece_by_chance']:.3f} by chance alone on so few rows"
         ),
     ]
 
 
-def _metrics(evaluation: Mapping[str, Any]) -> list[MetricRow]:
-    test, baseline, ceiling = evaluation["test"], evaluation["baseline"], evaluation["ceiling"]
-    rows = []
-    for name, (better, meaning) in _MEANINGS.items():
-        low, high = test.get(f"{name}_ci", (None, None))
-        has_reference = name != "ece"  # neither a constant rate nor the truth says what an error of zero would be
-        rows.append(
-            MetricRow(
-                name,
-                test[name],
-                low,
-                high,
-                baseline[name] if has_reference else None,
-                ceiling[name] if ceiling and has_reference else None,
-                "higher" if better == "higher" else "lower",
-                meaning,
-            )
-        )
-    return rows
+def _candidates(validation: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    return {_CANDIDATES[name]: {kind: values[kind] for kind in _MEANINGS} for name, values in validation.items()}
 
 
-def _figures(evaluation: Mapping[str, Any]) -> list[Figure]:
-    test, points = evaluation["test"], evaluation["points"]
-    positives, negatives = test["positives"], test["rows"] - test["positives"]
-    rate = positives / test["rows"]
-    roc = [(0.0, 0.0), *((false / negatives, true / positives) for _, true, false in points)]
-    precision = [(true / positives, true / (true + false)) for _, true, false in points]
-    gains = [(0.0, 0.0), *(((true + false) / test["rows"], true / positives) for _, true, false in points)]
-    lift = [((true + false) / test["rows"], true / (true + false) / rate) for _, true, false in points]
-    confusion = evaluation["confusion"]
-    chosen = (confusion["true_positives"] + confusion["false_positives"]) / test["rows"]
-    profit = [(share, money) for share, money in evaluation["profit"]]
+def _period(part: Row) -> str:
+    first, last = part["first"], part["last"]
+    return "" if first is None else f" of {first}" if first == last else f" of {first} to {last}"
+
+
+def _features(
+    evaluation: Mapping[str, Any], training: Mapping[str, Any], scores: Scores | None
+) -> list[html.FeatureRow]:
+    directions = scores.directions if scores else {}
     return [
-        Figure(
-            "Gains",
-            figures.gains(gains, rate, positives="churners"),
-            "How many churners one finds by contacting the riskiest first.",
-            "decision",
-        ),
-        Figure(
-            "Profit",
-            figures.profit(profit, chosen, earned=evaluation["profit_at_threshold"]),
-            "What contacting the riskiest share is expected to earn.",
-            "decision",
-        ),
-        Figure(
-            "Calibration",
-            figures.calibration([tuple(bin_) for bin_ in evaluation["calibration"]]),
-            "Each dot is a tenth of the rows; on the line, the probability can be taken at its word.",
-        ),
-        Figure("Lift", figures.lift(lift), "Churn among the contacted over churn among all."),
-        Figure("ROC", figures.roc(roc, test["auc"]), "Churners found against loyal customers contacted."),
-        Figure("Precision and recall", figures.precision_recall(precision, rate), "Share of hits among the contacted."),
+        html.FeatureRow(name, size, _compared(training["typical"].get(name)), directions.get(name, ""))
+        for name, size in evaluation["importance"]
     ]
 
 
-def _slices(evaluation: Mapping[str, Any]) -> list[html.Slice]:
+def _compared(typical: float | str | None) -> str:
+    return "" if typical is None else f"compared with {number(typical)}"
+
+
+def _decision(decided: thresholds.Confusion, costs: thresholds.Costs) -> list[str]:
+    selected, precision, recall = decided.true_positives + decided.false_positives, decided.precision, decided.recall
     return [
-        html.Slice(column, part["slice"], part["rows"], part["observed"], part["predicted"], part["auc"])
-        for column, parts in evaluation["slices"].items()
-        for part in parts
+        f"A contact costs {number(costs.contact)}, a saved customer is worth {number(costs.value_saved)}, and an offer "
+        f"keeps {number(100 * costs.success_rate)}% of those who would leave: {_pays(costs.threshold)}.",
+        f"Of the test rows that selects {selected:,}"
+        + (
+            f", {precision:.0%} of whom leave; it finds {recall:.0%} of all who leave."
+            if precision is not None
+            else "."
+        ),
     ]
 
 
-def _decision(evaluation: Mapping[str, Any], config: ChurnConfig) -> list[str]:
-    decided, costs = evaluation["confusion"], config.costs
-    selected = decided["true_positives"] + decided["false_positives"]
-    precision, recall = decided["precision"], decided["recall"]
-    return [
-        f"A contact costs {costs.contact:g}, a saved customer is worth {costs.value_saved:g}, and an offer keeps "
-        f"{costs.success_rate:.0%} of those who would leave: contacting pays from a probability of "
-        f"{decided['threshold']:.3f}.",
-        f"On the test rows that selects {selected:,} customers"
-        + (f", {precision:.0%} of whom leave; it finds {recall:.0%} of all who leave." if precision else "."),
-        f"Expected profit: {evaluation['profit_at_threshold']:,.0f}. Measure it: leave a random part of the selected "
-        "uncontacted, since a score says who leaves and not whom an offer changes.",
+def _pays(threshold: float) -> str:
+    return f"contacting pays from a probability of {percent(threshold)}" if threshold <= 1 else "contacting never pays"
+
+
+def _notes(parts: Mapping[str, Row], evaluation: Mapping[str, Any]) -> list[str]:
+    has_dates = parts["test"]["first"] is not None
+    notes = [f"A row is a customer{' on a snapshot day' if has_dates else ''}."]
+    notes += [
+        f"{parts[part]['rows']:,} rows{_period(parts[part])} {what}." for part, what in _PARTS.items() if part in parts
     ]
+    if not evaluation["slices"]:
+        notes.append("No slices: the data has no column, such as a plan or a contract, that groups its customers.")
+    return notes
 
 
-def _confusion(evaluation: Mapping[str, Any], config: ChurnConfig) -> html.Confusion:
-    decided, costs = evaluation["confusion"], config.costs
-    kept = costs.success_rate * costs.value_saved
-    return html.Confusion(
-        threshold=decided["threshold"],
-        true_positives=decided["true_positives"],
-        false_positives=decided["false_positives"],
-        false_negatives=decided["false_negatives"],
-        true_negatives=decided["true_negatives"],
-        earned=decided["true_positives"] * (kept - costs.contact),
-        spent=-decided["false_positives"] * costs.contact,
-        missed=decided["false_negatives"] * (kept - costs.contact),
-        positive="leaves",
-        negative="stays",
-        selected="contact",
-        left="leave alone",
+def _parts(spark: SparkSession, warehouse: Warehouse, version: int) -> dict[str, Row]:
+    """Return per split its rows, and the first and the last snapshot; null where the rows have no dates."""
+    rows = read(spark, warehouse.table(FEATURES), version).groupBy(SPLIT)
+    counted = rows.agg(
+        F.count("*").alias("rows"), F.min(SNAPSHOT_DATE).alias("first"), F.max(SNAPSHOT_DATE).alias("last")
     )
+    return {row[SPLIT]: row for row in counted.collect()}
+
+
+def _silver(
+    spark: SparkSession, warehouse: Warehouse, config: ChurnConfig, model: models.Registered
+) -> list[html.TableRow]:
+    """Return the source tables as the features were made from them: as read last before the training began."""
+    started = datetime.fromtimestamp(model.run.info.start_time / 1000, UTC)
+    made = read(spark, warehouse.table(lineage.LINEAGE)).where(
+        (F.col("step") == "features") & (F.col("read_ts") <= started)
+    )
+    last = made.groupBy("table").agg(F.max_by(F.struct("rows", "version"), "read_ts").alias("last"))
+    found = {row["table"]: row["last"] for row in last.collect()}
+    names = [table.name for table in _SILVER[config.shape]]
+    return [html.TableRow(name, found[name]["rows"], found[name]["version"]) for name in names if name in found]
+
+
+def _gold(parts: Mapping[str, Row], version: int, scores: Scores | None) -> list[html.TableRow]:
+    features = html.TableRow(FEATURES, sum(part["rows"] for part in parts.values()), version)
+    return [features, html.TableRow(SCORES, scores.rows, scores.version)] if scores else [features]
 
 
 def _quality(spark: SparkSession, warehouse: Warehouse) -> Sequence[Mapping[str, Any]]:
@@ -205,59 +348,49 @@ def _quality(spark: SparkSession, warehouse: Warehouse) -> Sequence[Mapping[str,
     return [row.asDict() for row in rules.orderBy(F.desc("failed"), "table", "column", "rule").collect()]
 
 
-def _tables(spark: SparkSession, config: ChurnConfig, warehouse: Warehouse) -> list[dict[str, Any]]:
-    silver = {
-        "customers": [schema.TELCO.name],
-        "purchases": [schema.PURCHASES.name],
-        "subscriptions": [table.name for table in schema.EVENT_LOG],
-    }
-    known = [warehouse.table(name) for name in (*silver[config.shape], FEATURES, SCORES)]
-    return [
-        {"name": ref.label, "version": latest_version(spark, ref), "rows": read(spark, ref).count()}
-        for ref in known
-        if exists(spark, ref)
-    ]
+def _scores(
+    spark: SparkSession,
+    warehouse: Warehouse,
+    model: models.Registered,
+    training: Mapping[str, Any],
+    threshold: float,
+) -> Scores | None:
+    """Return what was scored with this version of the model; None where nothing was."""
+    table = warehouse.table(SCORES)
+    if not exists(spark, table):
+        return None
+    scored = read(spark, table).where(F.col("model_version") == model.version)
+    is_contact = F.col("decision") == "contact"
+    counted = scored.agg(
+        F.count("*").alias("rows"),
+        F.count_if(is_contact).alias("to_contact"),
+        F.count_if(is_contact != (F.col(PROBABILITY) >= threshold)).alias("undecided"),
+    ).collect()[0]
+    if not counted["rows"]:
+        return None
+    typical = {name: training["typical"][name] for name in training["inputs"]["numeric"]}
+    pushing = directions(scored.select(F.inline("reasons")), typical)
+    return Scores(latest_version(spark, table), **counted.asDict(), directions=pushing)
 
 
-def _notes(spark: SparkSession, warehouse: Warehouse, evaluation: Mapping[str, Any]) -> list[str]:
-    features = read(spark, warehouse.table(FEATURES), evaluation["features_version"])
-    counts = {row[SPLIT]: row["count"] for row in features.groupBy(SPLIT).count().collect()}
-    meanings = {
-        "train": "rows to fit on",
-        "validation": "rows to choose and calibrate on",
-        "test": "rows to evaluate on",
-        "gap": "rows left out, because their outcome was not known when the next part begins",
-        "current": "customers to score, whose outcome nobody knows yet",
-    }
-    return [f"{counts[part]:,} {meaning}." for part, meaning in meanings.items() if counts.get(part)]
+def directions(reasons: DataFrame, typical: Mapping[str, float | None]) -> dict[str, str]:
+    """Return which way features move the score, judged by reasons that were given; a feature without a clear way is absent.
 
-
-def _actions(evaluation: Mapping[str, Any], training: Mapping[str, Any]) -> list[str]:
-    test, ceiling = evaluation["test"], evaluation["ceiling"]
-    actions = ["Contact the customers marked contact in gold_churn_scores, with the reasons at hand."]
-    if ceiling:
-        actions.append(f"The model is {ceiling['auc'] - test['auc']:.3f} AUC below what is possible on this data.")
-    if test["ece"] > max(0.03, 1.5 * test["ece_by_chance"]):
-        actions.append(f"Calibration error is {test['ece']:.3f}: recalibrate on newer rows before deciding by money.")
-    apart = [
-        f"{column} = {part['slice']}"
-        for column, parts in evaluation["slices"].items()
-        for part in parts
-        if part["rows"] >= 200 and abs(part["observed"] - part["predicted"]) > 0.05
-    ]
-    if apart:
-        actions.append(f"Predicted and observed rates are more than five points apart for {', '.join(apart)}.")
-    if training["dropped"]:
-        actions.append(f"Find out why these features carry nothing: {', '.join(training['dropped'])}.")
-    actions.append("Run again when a month of new outcomes is known.")
-    return actions
-
-
-def _note(name: str, training: Mapping[str, Any]) -> str:
-    typical = training["typical"].get(name)
-    shown = f"{typical:.4g}" if isinstance(typical, float) else typical
-    return f"compared with {shown}" if typical is not None else ""
-
-
-def _shown(values: Mapping[str, float]) -> dict[str, float]:
-    return {name: values[name] for name in ("auc", "pr_auc", "log_loss", "brier", "ece", "lift_at_10pct")}
+    Args:
+        reasons: feature, value as text and contribution, as scoring writes them.
+        typical: the values that numeric features were compared with; of any other feature it is the level that
+            contributes most, in sum, which raises or lowers the risk.
+    """
+    usual = F.from_json(F.lit(json.dumps(dict(typical))), "map<string,double>")[F.col("feature")]
+    along = F.signum(F.col("value").try_cast("double") - usual) * F.col("contribution")
+    level = F.when(~F.col("feature").isin(*typical), F.coalesce("value", F.lit("no value")))
+    # One row per numeric feature and per level of the others, which are limited by model.max_levels.
+    pushed = reasons.groupBy("feature", level.alias("level")).agg(
+        F.sum(along).alias("along"), F.sum("contribution").alias("sum"), F.sum(F.abs("contribution")).alias("size")
+    )
+    found: dict[str, str] = {}
+    for row in pushed.orderBy(F.abs("sum"), "feature", "level").collect():
+        what, moved = ("more", row["along"]) if row["level"] is None else (row["level"], row["sum"])
+        if moved is not None and abs(moved) > _CLEAR * row["size"]:
+            found[row["feature"]] = f"{what} {'raises' if moved > 0 else 'lowers'} the risk"
+    return found

@@ -45,7 +45,6 @@ _STYLE: Any = {
     "lines.solid_capstyle": "round",
 }
 _LOCK = threading.Lock()
-_LONGEST_NAME = 34
 
 Points = Sequence[tuple[float, float]]
 
@@ -87,25 +86,26 @@ def gains(
         canvas, axes = _axes(f"share of {rows}, highest score first", f"share of {positives} found")
         axes.plot([0, rate, 1], [0, 1, 1], color=GREEN, linewidth=1.2, linestyle=":", label="perfect order")
         _reference(axes, [(0, 0), (1, 1)], "by chance")
-        read_off = f": first {mark:.0%} hold {_at(points, mark):.0%}" if mark is not None and points else ""
-        _curve(axes, points, f"model{read_off}", fill=True)
+        at_mark = f": first {mark:.0%} hold {read_off(points, mark):.0%}" if mark is not None and points else ""
+        _curve(axes, points, f"model{at_mark}", fill=True)
         _shares(axes)
         if mark is not None and points:
-            _mark(axes, mark, _at(points, mark))
+            _mark(axes, mark, read_off(points, mark))
         axes.legend(loc="lower right")
         return _svg(canvas)
 
 
-def lift(points: Points, *, rows: str = "customers", mark: float | None = 0.1) -> str:
+def lift(points: Points, *, rows: str = "customers", mark: float | None = 0.1, lifted: float | None = None) -> str:
     """Draw (share selected, lift): the positive rate among the selected over that among all.
 
     Args:
         points: the curve, by ascending share.
         rows: what the axis calls them.
         mark: share selected at which the curve is read off in words; None for no mark.
+        lifted: lift at the mark, to be written there; the curve alone would give it only nearly.
     """
     with _drawing():
-        canvas, axes = _axes(f"share of {rows}, highest score first", "lift")
+        canvas, axes = _axes(f"share of {rows}, highest score first", "lift (times the rate of all)")
         _reference(axes, [(0, 1), (1, 1)], "by chance")
         axes.text(0.015, 0.97, "by chance", va="top", color=SOFT, fontsize=9)
         _curve(axes, points, "model")
@@ -113,7 +113,8 @@ def lift(points: Points, *, rows: str = "customers", mark: float | None = 0.1) -
         axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}×"))
         if mark is not None and points:
-            _mark(axes, mark, _at(points, mark), f"{_at(points, mark):.2f}× in the first {mark:.0%}", (10, 8))
+            at_mark = read_off(points, mark) if lifted is None else lifted
+            _mark(axes, mark, at_mark, f"{at_mark:.2f}× in the first {mark:.0%}", (10, 8))
         return _svg(canvas)
 
 
@@ -124,7 +125,7 @@ def calibration(bins: Sequence[tuple[float, float, int]]) -> str:
         bins: mean predicted probability, observed rate and number of rows.
     """
     with _drawing():
-        canvas = _canvas(3.4)
+        canvas = _canvas()
         axes, below = canvas.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         predicted, observed = [p for p, _, _ in bins], [o for _, o, _ in bins]
         bounds = [wilson(o, n) for _, o, n in bins]
@@ -153,7 +154,6 @@ def profit(
     *,
     earned: float | None = None,
     rows: str = "customers",
-    currency: str = "",
 ) -> str:
     """Draw (share selected, profit), with the share that the threshold selects.
 
@@ -162,10 +162,9 @@ def profit(
         chosen_share: share of the rows at or above the threshold.
         earned: profit at the threshold, to be written there; the curve alone would give it only nearly.
         rows: what the axis calls them.
-        currency: sign put in front of amounts.
     """
     with _drawing():
-        canvas, axes = _axes(f"share of {rows}, highest score first", "expected profit")
+        canvas, axes = _axes(f"share of {rows}, highest score first", "expected profit, currency units")
         x, y = [x for x, _ in points], [y for _, y in points]
         axes.fill_between(x, y, 0, where=[v >= 0 for v in y], interpolate=True, color=BLUE, alpha=0.09, linewidth=0)
         axes.fill_between(x, y, 0, where=[v < 0 for v in y], interpolate=True, color=ORANGE, alpha=0.12, linewidth=0)
@@ -174,7 +173,7 @@ def profit(
         axes.axvline(chosen_share, color=ORANGE, linestyle="--", linewidth=1.2)
         axes.set_xlim(0, 1)
         axes.margins(y=0.08)
-        words = f"select {chosen_share:.0%}" + (f": {money(earned, currency)}" if earned is not None else "")
+        words = f"select {chosen_share:.0%}" + (f": {money(earned)}" if earned is not None else "")
         side = "left" if chosen_share < 0.25 else "right" if chosen_share > 0.75 else "center"
         axes.text(
             *(chosen_share, 1.02, words),
@@ -185,29 +184,19 @@ def profit(
             fontsize=9.5,
         )
         if points:
-            _mark(axes, chosen_share, _at(points, chosen_share), colour=ORANGE)
+            _mark(axes, chosen_share, read_off(points, chosen_share), colour=ORANGE)
         axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda amount, _: money(amount, currency)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda amount, _: money(amount)))
         return _svg(canvas)
 
 
-def importance(rows: Sequence[tuple[str, float]], *, label: str = "mean change of the log-odds") -> str:
-    """Draw horizontal bars in the order given, the first on top; long names are cut.
-
-    Args:
-        rows: name and importance, largest first.
-        label: what the length of a bar means.
-    """
-    with _drawing():
-        canvas, axes = _axes(label, "", height=0.27 * len(rows) + 0.8)
-        places = list(range(len(rows)))
-        bars = axes.barh(places, [value for _, value in rows], color=BLUE, height=0.68)
-        axes.bar_label(bars, [number(float(f"{value:.3g}")) for _, value in rows], padding=4, color=SOFT, fontsize=9)
-        axes.set_yticks(places, [_short(name) for name, _ in rows])
-        axes.invert_yaxis()
-        axes.margins(x=0.14, y=0.01)
-        axes.grid(axis="y", visible=False)
-        return _svg(canvas)
+def read_off(points: Points, x: float) -> float:
+    """Return the y of a curve with ascending x at ``x``, between two points on the line that joins them."""
+    place = bisect_left([point[0] for point in points], x)
+    if place == 0 or place == len(points):
+        return points[min(place, len(points) - 1)][1]
+    (left, low), (right, high) = points[place - 1], points[place]
+    return low + (high - low) * (x - left) / (right - left)
 
 
 def _curve(axes: Axes, points: Points, label: str, *, fill: bool = False) -> None:
@@ -241,19 +230,6 @@ def _percent_tick(value: float, _: object) -> str:
     return f"{100 * value:g}%" if abs(100 * value - round(100 * value)) > 1e-6 else f"{round(100 * value)}%"
 
 
-def _at(points: Points, x: float) -> float:
-    """Read a curve with ascending x off at ``x``, between two points on the line that joins them."""
-    place = bisect_left([point[0] for point in points], x)
-    if place == 0 or place == len(points):
-        return points[min(place, len(points) - 1)][1]
-    (left, low), (right, high) = points[place - 1], points[place]
-    return low + (high - low) * (x - left) / (right - left)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-
-
 @contextmanager
 def _drawing() -> Iterator[None]:
     """Draw in the house style; a glyph that matplotlib lacks is the browser's to find, so it is no warning."""
@@ -262,16 +238,16 @@ def _drawing() -> Iterator[None]:
         yield
 
 
-def _axes(x: str, y: str, height: float = 3.4) -> tuple[Canvas, Axes]:
-    canvas = _canvas(height)
+def _axes(x: str, y: str) -> tuple[Canvas, Axes]:
+    canvas = _canvas()
     axes = canvas.subplots()
     axes.set(xlabel=x, ylabel=y)
     axes.tick_params(length=0, pad=5)
     return canvas, axes
 
 
-def _canvas(height: float) -> Canvas:
-    canvas = Canvas(figsize=(5.2, height), layout="constrained")
+def _canvas() -> Canvas:
+    canvas = Canvas(figsize=(5.2, 3.4), layout="constrained")
     FigureCanvasSVG(canvas)
     return canvas
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple
 from uuid import uuid4
 
 import jinja2
@@ -20,7 +20,6 @@ from shared.report import numbers
 from shared.report.numbers import wilson
 
 Better = Literal["higher", "lower"]
-Row = TypeVar("Row", "Step", "TableRow", "RuleRow")
 
 
 class _Known(NamedTuple):
@@ -63,23 +62,12 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Step:
-    """A step of the run: how long it took, and what it did in a few words."""
-
-    step: str
-    seconds: float | None = None
-    rows: int | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class TableRow:
     """A table the run read or wrote, at the version it had."""
 
     name: str
-    rows: int | None = None
-    version: int | None = None
-    path: str = ""
+    rows: int
+    version: int
 
 
 @dataclass(frozen=True)
@@ -109,7 +97,6 @@ class MetricRow:
         value, low, high: the estimate and its 95 % interval.
         baseline: what a model that knows nothing has on the same rows.
         ceiling: what the best possible model has on the same rows.
-        better: whether more is better, or less.
         meaning: what it says, in one line.
         perfect: end of the bar where the ceiling is not known; for the metrics of `shared.evaluation` it is known.
     """
@@ -120,9 +107,13 @@ class MetricRow:
     high: float | None = None
     baseline: float | None = None
     ceiling: float | None = None
-    better: Better = "higher"
     meaning: str = ""
     perfect: float | None = None
+
+    @property
+    def better(self) -> Better:
+        """Whether more is better, or less; of a metric that is not known, more."""
+        return _known(self.name).better or "higher"
 
     @property
     def end(self) -> float | None:
@@ -136,7 +127,7 @@ class MetricRow:
 
         >>> MetricRow("auc", 0.8, baseline=0.5, ceiling=0.9).reached(0.8)
         0.75
-        >>> MetricRow("brier", 0.12, baseline=0.16, better="lower").reached(0.12)
+        >>> MetricRow("brier", 0.12, baseline=0.16).reached(0.12)
         0.25
         """
         if value is None or self.baseline is None or self.end is None:
@@ -164,7 +155,7 @@ class Figure:
     title: str
     svg: str
     caption: str = ""
-    section: Literal["result", "decision", "features"] = "result"
+    section: Literal["result", "decision"] = "result"
 
 
 @dataclass(frozen=True)
@@ -199,7 +190,6 @@ class Confusion:
         earned: expected money from the positives selected.
         spent: expected money from the negatives selected, below zero when it is lost.
         missed: money that selecting the other positives would have earned.
-        currency: sign put in front of amounts.
         positive, negative, selected, left: what the classes and the decisions are called.
     """
 
@@ -211,7 +201,6 @@ class Confusion:
     earned: float | None = None
     spent: float | None = None
     missed: float | None = None
-    currency: str = ""
     positive: str = "positive"
     negative: str = "negative"
     selected: str = "selected"
@@ -232,10 +221,11 @@ class RunReport:
         run_id, created_ts, source, model: which run, when (UTC), on which data, and the model it gave.
         headlines: three to six numbers.
         summary: the answer in one to three paragraphs.
-        steps, tables, quality: the run, its tables and its rules. Mappings with the names of the fields are welcome
-            too, so that rows of a stored table can be passed as they are; other names in them are ignored.
+        tables, quality: the tables of the run and the rules they were held to. Rules may be mappings with the names of
+            the fields, so that rows of a stored table can be passed as they are; other names in them are ignored.
         notes: sentences about the rows, above all which were left out and why.
-        features, dropped: importance, and reasons for features that were left out.
+        features, dropped: importance, and reasons for features that were left out; ``features_note`` says what the
+            importance of a feature measures.
         metrics: the test metrics; ``metrics_note`` says what was tested and how the intervals came about.
         candidates: per candidate its validation metrics; ``chosen`` names the one in use.
         figures: plots.
@@ -243,7 +233,6 @@ class RunReport:
         decision: sentences about whom to select and what that earns; ``confusion`` shows it as a table.
         actions: what to do next.
         config: the settings as yaml.
-        importance_label: what the importance of a feature measures.
     """
 
     title: str
@@ -255,17 +244,14 @@ class RunReport:
     model: Model | None = None
     headlines: Sequence[Headline] = ()
     summary: Sequence[str] = ()
-    steps: Sequence[Step | Mapping[str, Any]] = ()
-    tables: Sequence[TableRow | Mapping[str, Any]] = ()
+    tables: Sequence[TableRow] = ()
     quality: Sequence[RuleRow | Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
     features: Sequence[FeatureRow] = ()
+    features_note: str = ""
     dropped: Mapping[str, str] = field(default_factory=dict)
     metrics: Sequence[MetricRow] = ()
-    metrics_note: str = (
-        "On test rows that nothing was fitted or chosen on. Intervals hold 95% of the bootstrap replicates, "
-        "drawn by entity, not by row."
-    )
+    metrics_note: str = ""
     candidates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     chosen: str = ""
     figures: Sequence[Figure] = ()
@@ -274,7 +260,6 @@ class RunReport:
     confusion: Confusion | None = None
     actions: Sequence[str] = ()
     config: str = ""
-    importance_label: str = "Mean change of the log-odds"
 
 
 def render(report: RunReport) -> str:
@@ -290,9 +275,9 @@ def render(report: RunReport) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    formats = (numbers.number, numbers.percent, numbers.points, numbers.alike, numbers.money, numbers.duration)
+    formats = (numbers.number, numbers.percent, numbers.points, numbers.alike, numbers.money)
     environment.filters |= {format_.__name__: format_ for format_ in formats} | {"called": _called}
-    figures: dict[str, list[tuple[Figure, Markup]]] = {"result": [], "decision": [], "features": []}
+    figures: dict[str, list[tuple[Figure, Markup]]] = {"result": [], "decision": []}
     for figure in report.figures:
         figures[figure.section].append((figure, _drawing(figure)))
     slices: dict[str, list[Slice]] = {}
@@ -301,9 +286,7 @@ def render(report: RunReport) -> str:
     return environment.get_template("run.html.j2").render(
         report=report,
         figures=figures,
-        steps=_rows(Step, report.steps),
-        tables=_rows(TableRow, report.tables),
-        rules=_rows(RuleRow, report.quality),
+        rules=[_rule(row) for row in report.quality],
         candidates=_candidates(report.candidates),
         slices=slices,
     )
@@ -335,12 +318,11 @@ def write(report: RunReport, path: Path) -> Path:
     return path
 
 
-def _rows(kind: type[Row], given: Sequence[Row | Mapping[str, Any]]) -> list[Row]:
-    names = {field_.name for field_ in fields(kind)}
-    return [
-        kind(**{name: value for name, value in row.items() if name in names}) if isinstance(row, Mapping) else row
-        for row in given
-    ]
+def _rule(row: RuleRow | Mapping[str, Any]) -> RuleRow:
+    if isinstance(row, RuleRow):
+        return row
+    names = {field_.name for field_ in fields(RuleRow)}
+    return RuleRow(**{name: value for name, value in row.items() if name in names})
 
 
 def _drawing(figure: Figure) -> Markup:

@@ -61,30 +61,16 @@ def points(difference: float) -> str:
     return _signed(f"{100 * difference:.1f} points")
 
 
-def money(amount: float | None, currency: str = "") -> str:
-    """Return an amount without cents, its currency in front.
+def money(amount: float | None) -> str:
+    """Return an amount without cents.
 
-    >>> money(12345.6, "€"), money(-120.0, "€"), money(None)
-    ('€12,346', '−€120', '–')
+    >>> money(12345.6), money(-120.0), money(None)
+    ('12,346', '−120', '–')
     """
     if amount is None or not math.isfinite(amount):
         return NONE if amount is None else _not_finite(amount)
     whole = round(amount)
-    return f"{'−' if whole < 0 else ''}{currency}{abs(whole):,}"
-
-
-def duration(seconds: float | None) -> str:
-    """Return a duration in the unit one would say it in.
-
-    >>> duration(3.14), duration(75), duration(7260), duration(None)
-    ('3.1 s', '1 min 15 s', '2 h 1 min', '–')
-    """
-    if seconds is None:
-        return NONE
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    return f"{'−' if whole < 0 else ''}{abs(whole):,}"
 
 
 def wilson(rate: float, rows: int, z: float = 1.96) -> tuple[float, float]:

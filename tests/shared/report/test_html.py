@@ -100,15 +100,17 @@ def test_hostile_text_is_shown_and_never_run(realistic: RunReport) -> None:
         headlines=[Headline(HOSTILE, HOSTILE, HOSTILE)],
         features=[FeatureRow(HOSTILE, 1.0, HOSTILE, HOSTILE)],
         dropped={HOSTILE: HOSTILE},
+        features_note=HOSTILE,
         metrics=[MetricRow(HOSTILE, 0.5, meaning=HOSTILE)],
+        metrics_note=HOSTILE,
         candidates={HOSTILE: {HOSTILE: 0.5}},
-        figures=[Figure(HOSTILE, figures.importance([(HOSTILE, 1.0)]), HOSTILE)],
+        figures=[Figure(HOSTILE, figures.gains([(0, 0), (1, 1)], 0.5, positives=HOSTILE), HOSTILE)],
         slices=[Slice(HOSTILE, HOSTILE, 9, 0.1, 0.1, None)],
         decision=[HOSTILE],
-        confusion=Confusion(0.5, 1, 2, 3, 4, 1.0, -1.0, 1.0, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE),
+        confusion=Confusion(0.5, 1, 2, 3, 4, 1.0, -1.0, 1.0, HOSTILE, HOSTILE, HOSTILE, HOSTILE),
         actions=[HOSTILE],
         notes=[HOSTILE],
-        tables=[TableRow(HOSTILE, path=HOSTILE)],
+        tables=[TableRow(HOSTILE, 1, 1)],
         quality=[RuleRow(HOSTILE, HOSTILE, 1, 1, HOSTILE, HOSTILE, [HOSTILE])],
         config=HOSTILE,
     )
@@ -146,9 +148,8 @@ def test_a_section_without_content_leaves_neither_heading_nor_link() -> None:
         ({"dropped": {"x": "constant"}}, "features"),
         ({"slices": [Slice("a", "b", 0, 0.0, 0.0, None)]}, "slices"),
         ({"notes": ["One row."]}, "data"),
-        ({"tables": [TableRow("t")]}, "data"),
+        ({"tables": [TableRow("t", 1, 0)]}, "data"),
         ({"quality": [RuleRow("not_null", None, 0, 0)]}, "data"),
-        ({"steps": [{"step": "train"}]}, "run"),
         ({"config": "seed: 7"}, "run"),
     ],
 )
@@ -179,7 +180,7 @@ def test_the_page_is_light_and_reads_well_to_machines_too(realistic: RunReport) 
     assert page.tags.count("h1") == page.tags.count("main") == page.tags.count("title") == 1
     assert page.tags.count("svg") == len(realistic.figures)
     named = [value for tag, name, value in page.attributes if (tag, name) == ("svg", "aria-label")]
-    assert [name.split(".")[0] for name in named] == [figure.title for figure in realistic.figures]
+    assert sorted(named) == sorted(f"{figure.title}. {figure.caption}" for figure in realistic.figures)
 
 
 def test_a_metric_is_shown_on_its_way_from_baseline_to_ceiling() -> None:
@@ -195,7 +196,7 @@ def test_a_metric_is_shown_on_its_way_from_baseline_to_ceiling() -> None:
     ("row", "reached"),
     [
         (MetricRow("auc", 0.75, baseline=0.5), 0.5),
-        (MetricRow("brier", 0.12, baseline=0.2, ceiling=0.1, better="lower"), 0.8),
+        (MetricRow("brier", 0.12, baseline=0.2, ceiling=0.1), 0.8),
         (MetricRow("auc", 0.4, baseline=0.5), -0.2),
         (MetricRow("lift_at_10pct", 3.0, baseline=1.0), None),
         (MetricRow("lift_at_10pct", 3.0, baseline=1.0, perfect=5.0), 0.5),
@@ -218,10 +219,10 @@ def test_a_model_below_its_baseline_is_said_to_be() -> None:
 def test_the_best_candidate_is_bold_by_the_sense_of_its_metric() -> None:
     values = {"tree": {"auc": 0.7, "brier": 0.11, "own": 1.0}, "line": {"auc": 0.8, "brier": 0.12}}
     text = html.render(replace(bare(), candidates=values, chosen="line"))
-    assert re.findall(r"<td class=\"n\"><b>([^<]+)</b>", text) == ["0.1100", "0.8000"]
+    assert re.findall(r"<td class=\"n\" data-label=\"[^\"]+\"><b>([^<]+)</b>", text) == ["0.1100", "0.8000"]
     assert re.findall(r'<tr class="chosen"><td>(\w+)', text) == ["line"]
     assert Page(text).text.count("in use") == 1
-    assert '<td class="n">–</td>' in text
+    assert '<td class="n" data-label="own">–</td>' in text
 
 
 @pytest.mark.parametrize(
@@ -255,10 +256,10 @@ def test_slices_stand_under_their_column_in_the_order_given() -> None:
 
 
 def test_the_money_of_the_decision_adds_up_and_is_left_out_where_unknown() -> None:
-    known = Confusion(0.25, 10, 20, 3, 400, earned=1_000.0, spent=-200.0, missed=300.0, currency="€")
+    known = Confusion(0.25, 10, 20, 3, 400, earned=1_000.0, spent=-200.0, missed=300.0)
     shown = Page(html.render(replace(bare(), confusion=known))).text
     assert known.profit == 800.0
-    assert all(words in shown for words in ("€1,000 earned", "€200 spent", "€300 missed", "€800", "score from 25.0%"))
+    assert all(words in shown for words in ("1,000 earned", "200 spent", "300 missed", "800", "score from 25.0%"))
     unknown = Page(html.render(replace(bare(), confusion=Confusion(0.25, 10, 20, 3, 400)))).text
     assert not any(words in unknown for words in ("earned", "spent", "profit"))
 
