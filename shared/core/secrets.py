@@ -4,12 +4,23 @@ References are resolved at the moment of use; `Secret` prints as stars everywher
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Final
 
 from shared.core.errors import ConfigError, EnvironmentProblem
 
 SCHEMES: Final = ("env", "file", "databricks")
+STARS: Final = "******"
+_WORDS: Final = (
+    r"secret|passw(?:or)?d|passphrase|token|credential|(?<![a-z])key(?![a-z])|(?:access|account|api|private)key"
+)
+_SECRET_LIKE = re.compile(rf"(?i){_WORDS}")
+# `…credentials.provider` and `…token.endpoint` say where or how, not what.
+_ABOUT = re.compile(r"(?i)[._-](provider|enabled|class|type|file|path|endpoint|url|uri)\Z")
+# A user without a password is shown, except to a web server: in abfss://container@account it is the container.
+_LOGIN = re.compile(r"(?<=://)[^/@:\s]*:(?!\d+(?:/|\Z))[^@\s]*@|(?i:(?<=http://)|(?<=https://))[^/@\s]+@")
+_SET = re.compile(rf"(?i)([\w.-]*(?:{_WORDS})[\w.-]*=)[^&;\s]+")
 
 
 class Secret:
@@ -29,10 +40,10 @@ class Secret:
         return self._value
 
     def __str__(self) -> str:
-        return "******"
+        return STARS
 
     def __repr__(self) -> str:
-        return "Secret(******)"
+        return f"Secret({STARS})"
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("a Secret is not serialised")
@@ -48,6 +59,34 @@ def is_reference(text: str) -> bool:
     return bool(separator and rest) and scheme in SCHEMES
 
 
+def is_secret_like(name: str) -> bool:
+    """Tell whether a setting called ``name`` holds a secret.
+
+    >>> is_secret_like("spark.hadoop.fs.s3a.secret.key"), is_secret_like("spark.sql.mapKeyDedupPolicy")
+    (True, False)
+    """
+    return bool(_SECRET_LIKE.search(name)) and not _ABOUT.search(name)
+
+
+def without_logins(text: str) -> str:
+    """Return ``text`` with stars for the logins of addresses and for values of secret-like parameters.
+
+    >>> without_logins("https://me:hunter2@host/x?token=abc")
+    'https://******@host/x?token=******'
+    """
+    return _SET.sub(rf"\1{STARS}", _LOGIN.sub(f"{STARS}@", text))
+
+
+def refused(where: str) -> ConfigError:
+    """Return the error of a secret that was written into the config at ``where``; it is not repeated."""
+    return ConfigError(
+        "SECRET_NOT_A_REFERENCE",
+        f"{where} is written into the config.",
+        "A reference: env:NAME, file:/path or databricks:scope/key.",
+        "Move the secret there, and change it, since it was in a file.",
+    )
+
+
 def resolve(reference: str) -> Secret:
     """Return the secret that ``reference`` names: ``env:NAME``, ``file:/path`` or ``databricks:scope/key``.
 
@@ -56,12 +95,7 @@ def resolve(reference: str) -> Secret:
         EnvironmentProblem: the variable, file or scope does not exist.
     """
     if not is_reference(reference):
-        raise ConfigError(
-            "SECRET_NOT_A_REFERENCE",
-            "A secret was written into the config.",
-            "A reference: env:NAME, file:/path or databricks:scope/key.",
-            "Move the secret there, and change it, since it was in a file.",
-        )
+        raise refused("A secret")
     scheme, _, rest = reference.partition(":")
     match scheme:
         case "env":

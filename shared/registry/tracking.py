@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from shared.core.config import redacted
 from shared.core.errors import EnvironmentProblem, ModelError
 from shared.core.run import RunConfig
+from shared.core.secrets import is_reference, resolve, without_logins
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecations inside MLflow's own imports
@@ -48,6 +50,8 @@ def connect(config: RunConfig, experiment: str) -> MlflowClient:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     folder = local_folder(config)
     uri = config.tracking_uri or f"sqlite:///{folder / 'mlflow.db'}"
+    if is_reference(uri):
+        uri = resolve(uri).reveal()
     try:
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
@@ -58,7 +62,7 @@ def connect(config: RunConfig, experiment: str) -> MlflowClient:
         mlflow.set_experiment(experiment)
     except MlflowException as error:
         raise EnvironmentProblem(
-            "TRACKING_UNAVAILABLE", f"MLflow at {uri}: {error.message}.", "", "Check tracking_uri."
+            "TRACKING_UNAVAILABLE", without_logins(f"MLflow at {uri}: {error.message}."), "", "Check tracking_uri."
         ) from error
     return client
 
@@ -76,7 +80,7 @@ def training_run(config: RunConfig, run_id: str, tables: Mapping[str, int]) -> I
     """Open a run that records the config, the seed and the versions of the tables it reads."""
     tags = {RUN_ID_TAG: run_id, "tables": json.dumps(dict(tables), sort_keys=True)}
     with mlflow.start_run(run_name=run_id, tags=tags) as run:
-        mlflow.log_dict(config.model_dump(mode="json"), "config.json")
+        mlflow.log_dict(redacted(config), "config.json")
         mlflow.log_params({"seed": config.seed, "source": config.source or "generator"})
         yield run
 
