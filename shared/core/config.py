@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.core.errors import ConfigError, did_you_mean
-from shared.core.secrets import STARS, is_reference, is_secret_like, without_logins
+from shared.core.references import STARS, is_reference, is_secret_like, without_logins
 
 
 class Settings(BaseModel):

@@ -11,7 +11,7 @@ from pydantic import ValidationInfo, field_validator
 from pyspark.sql import SparkSession
 
 from shared.core.config import Settings
-from shared.core.secrets import refused, without_logins
+from shared.core.references import refused, without_logins
 from shared.core.session import SessionConfig
 
 

@@ -19,7 +19,8 @@ from pyspark.sql import SparkSession
 from shared.core import jars
 from shared.core.config import Settings
 from shared.core.errors import EnvironmentProblem
-from shared.core.secrets import is_reference, is_secret_like, refused, resolve, without_logins
+from shared.core.references import is_reference, is_secret_like, refused, without_logins
+from shared.core.secrets import resolve
 
 _LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
 DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"

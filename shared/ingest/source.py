@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from shared.core.config import Settings
 from shared.core.errors import ConfigError
-from shared.core.secrets import is_reference, is_secret_like, refused
+from shared.core.references import is_reference, is_secret_like, refused
 
 Format = Literal["csv", "words", "json", "parquet", "delta", "jdbc"]
 # Python's names of the encodings that are read, and Spark's.

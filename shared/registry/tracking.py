@@ -14,8 +14,9 @@ from typing import Any
 
 from shared.core.config import redacted
 from shared.core.errors import EnvironmentProblem, ModelError
+from shared.core.references import is_reference, without_logins
 from shared.core.run import RunConfig
-from shared.core.secrets import is_reference, resolve, without_logins
+from shared.core.secrets import resolve
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecations inside MLflow's own imports
