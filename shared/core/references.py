@@ -18,7 +18,8 @@ _SECRET_LIKE = re.compile(rf"(?i){_WORDS}")
 _ABOUT = re.compile(r"(?i)[._-](provider|enabled|class|type|file|path|endpoint|url|uri)\Z")
 # A user without a password is shown, except to a web server: in abfss://container@account it is the container.
 _LOGIN = re.compile(r"(?<=://)[^/@:\s]*:(?!\d+(?:/|\Z))[^@\s]*@|(?i:(?<=http://)|(?<=https://))[^/@\s]+@")
-_SET = re.compile(rf"(?i)([\w.-]*(?:{_WORDS})[\w.-]*=)[^&;\s]+")
+# Not after a slash: `…/key=5/…` is a folder of a partition.
+_SET = re.compile(rf"(?i)(?<![\w./-])([\w.-]*(?:{_WORDS})[\w.-]*=)[^&;\s]+")
 
 
 def is_reference(text: str) -> bool:

@@ -130,6 +130,7 @@ def test_a_dump_shows_references_but_no_secret_and_no_login_of_an_address() -> N
                 "c": "-Dhttp.proxyPassword=hunter2 -Xss4m",
                 "d": "abfss://container@account.dfs.core.windows.net/x",
                 "e": "http://mlflow:5000/a@b",
+                "f": "s3a://bucket/table/key=5/token=1",
             }
         )
     )
@@ -146,4 +147,5 @@ def test_a_dump_shows_references_but_no_secret_and_no_login_of_an_address() -> N
         "-Dhttp.proxyPassword=****** -Xss4m",
         "abfss://container@account.dfs.core.windows.net/x",
         "http://mlflow:5000/a@b",
+        "s3a://bucket/table/key=5/token=1",
     ]
