@@ -17,6 +17,9 @@ java_works() { # Spark 4.2 starts the JVM with this module, which a cut-down Jav
     "${JAVA_HOME:+$JAVA_HOME/bin/}java" --add-modules=jdk.incubator.vector -version >/dev/null 2>&1
 }
 if ! java_works; then
+    if [ -n "${JAVA_HOME:-}" ]; then
+        stop JAVA_HOME_WRONG "JAVA_HOME=$JAVA_HOME holds no Java 17 or newer that Spark can use. Correct it, or unset it, and repeat."
+    fi
     if may_install; then apt_install openjdk-17-jre-headless; fi
     java_works || stop JAVA_MISSING "No Java 17 or newer. Install it (Debian: apt-get install openjdk-17-jre-headless) and repeat."
 fi

@@ -24,6 +24,7 @@ from churn.schema import SNAPSHOT_DATE
 from churn.score_batch import SCORES
 from churn.train import MODEL
 from shared.core import clock
+from shared.core.config import redacted
 from shared.core.errors import ModelError
 from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
@@ -144,7 +145,7 @@ def contents(spark: SparkSession, config: ChurnConfig, run_id: str) -> RunReport
         tables=[*silver, *_gold(parts, version, scores)],
         notes=_notes(parts, evaluation),
         actions=actions(model, evaluation, scores, next_outcomes(then, parts)),
-        config=yaml.safe_dump(then.model_dump(mode="json"), sort_keys=False),
+        config=yaml.safe_dump(redacted(then), sort_keys=False),
     )
 
 

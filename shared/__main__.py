@@ -1,36 +1,32 @@
-"""`python -m shared`: what concerns the machine and the code, not a vertical."""
+"""`python -m shared`: what concerns the machine and the code, not a vertical.
 
+The standard library alone: `doctor` has to start where nothing is installed.
+"""
+
+import argparse
 import sys
 from pathlib import Path
 
-import click
-
-from shared.cli import doctor as doctor_checks
+from shared.cli import doctor
 from shared.cli.package import write_package
-from shared.core.errors import EnvironmentProblem
 
 
-@click.group(help="Look at the machine, package the code.")
-def shared() -> None:
-    """Hold the commands together."""
-
-
-@shared.command()
-@click.option("--warehouse", default="warehouse", show_default=True)
-def doctor(warehouse: str) -> None:
-    """Check Python, Java, packages, jars, memory, disk and folders; exit 5 on a problem."""
-    found = doctor_checks.checks(warehouse)
-    click.echo(doctor_checks.as_table(found))
-    if not all(check.is_fine for check in found):
-        sys.exit(EnvironmentProblem.exit_code)
-
-
-@shared.command()
-@click.argument("target", type=click.Path(path_type=Path))
-def package(target: Path) -> None:
-    """Write the code as one zip for spark-submit --py-files."""
-    click.echo(f"{target}: {write_package(target)} files")
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, or 5 when the machine lacks something."""
+    parser = argparse.ArgumentParser("python -m shared", description="Look at the machine, package the code.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    look = commands.add_parser("doctor", help="check Python, Java, packages, jars, memory, disk and folders")
+    look.add_argument("--warehouse", default="warehouse", help="folder or URI of the tables [%(default)s]")
+    pack = commands.add_parser("package", help="write the code as one zip for spark-submit --py-files")
+    pack.add_argument("target", type=Path)
+    given = parser.parse_args(arguments)
+    if given.command == "package":
+        print(f"{given.target}: {write_package(given.target)} files")  # noqa: T201 - its output
+        return 0
+    found = doctor.checks(given.warehouse)
+    print(doctor.as_table(found))  # noqa: T201
+    return 0 if all(check.is_fine for check in found) else doctor.EXIT_CODE
 
 
 if __name__ == "__main__":
-    shared(prog_name="python -m shared")
+    sys.exit(main())

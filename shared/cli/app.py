@@ -16,7 +16,7 @@ import click
 import yaml
 
 from shared.core import clock, log
-from shared.core.config import parse, read_text
+from shared.core.config import read_text, redacted
 from shared.core.errors import AcceleratorError
 from shared.core.run import RunConfig, Step, StepResult
 
@@ -104,10 +104,10 @@ def _guarded(vertical: Vertical, steps: Mapping[str, Step], options: Mapping[str
 def _config(vertical: Vertical, options: Mapping[str, Any]) -> RunConfig:
     own = read_text(options["config_file"]) if options["config_file"] else ""
     origin = options["config_file"] or f"{vertical.name}/conf/base.yaml"
-    # What lies below the user's own settings depends on the source, which they may name.
-    layers = [*vertical.layers(options["source"] or parse(own, origin).get("source")), own]
-    given = {key: options[key] for key in ("source", "warehouse", "seed") if options[key] is not None}
-    layers.append(yaml.safe_dump(given))
+    given = yaml.safe_dump({key: options[key] for key in ("source", "warehouse", "seed") if options[key] is not None})
+    # What lies below the user's own settings depends on the source, which they may name in any of the three ways.
+    source = vertical.config.values(own, given, overrides=options["overrides"], origin=origin).get("source")
+    layers = [*vertical.layers(source if isinstance(source, str) else None), own, given]
     return vertical.config.load(*layers, overrides=options["overrides"], origin=origin)
 
 
@@ -119,7 +119,7 @@ def _run(vertical: Vertical, config: RunConfig, run_id: str, steps: Mapping[str,
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     check_writable(Warehouse(config.warehouse))
     spark = get_session(config.session, f"{vertical.name}-{run_id}")
-    _LOG.info("run started", extra={"config": config.model_dump(mode="json")})
+    _LOG.info("run started", extra={"config": redacted(config)})
     done: list[dict[str, Any]] = []
     results: list[StepResult] = []
     for name, step in steps.items():

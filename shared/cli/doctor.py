@@ -1,6 +1,6 @@
 """`python -m shared doctor`: is this machine able to run the product, and if not, what to do.
 
-The compatibility table below is the only one; a test holds it against the pins of `pyproject.toml` and `ivy.xml`.
+It needs nothing that it looks for: the standard library of an older Python is enough. The compatibility table below is the only one; a test holds it against the pins of `pyproject.toml` and `ivy.xml`.
 """
 
 import os
@@ -18,8 +18,9 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.core import jars
-from shared.core.errors import AcceleratorError
+from shared.core.errors import AcceleratorError, EnvironmentProblem
 
+EXIT_CODE: Final = EnvironmentProblem.exit_code
 PYTHON: Final = (3, 11)
 JAVA: Final = 17  # Spark 4.2 is tested on 17 and 21
 PACKAGES: Final = {"pyspark": "4.2.0", "delta-spark": "4.4.0", "mlflow": "3.17.2", "pandas": "2.", "numpy": "2."}
@@ -49,7 +50,8 @@ def checks(warehouse: str = "warehouse") -> list[Check]:
         _memory(),
         _disk(warehouse),
         _time_zone(),
-        *(_writable(name, path) for name, path in (("warehouse", warehouse), ("temporary", tempfile.gettempdir()))),
+        _writable("warehouse", warehouse),
+        _writable("temporary", os.environ.get("TMPDIR") or "/tmp"),  # Java's and Python's; neither may look elsewhere
     ]
 
 
@@ -109,7 +111,9 @@ def _memory() -> Check:
 
 
 def _disk(warehouse: str) -> Check:
-    free = shutil.disk_usage(_existing(Path(warehouse))).free / 2**30
+    if _is_elsewhere(warehouse):
+        return Check("disk", True, f"{warehouse}: not looked at", f"{DISK_GIB} GiB", "")
+    free = shutil.disk_usage(_existing(Path(warehouse.removeprefix("file://").removeprefix("file:")))).free / 2**30
     remedy = "Free some space, or put --warehouse on another disk."
     return Check("disk", free >= DISK_GIB, f"{free:.1f} GiB free", f"{DISK_GIB} GiB", remedy)
 
@@ -126,11 +130,19 @@ def _time_zone() -> Check:
     return Check("time zone", is_known, found, "a known one", "Unset TZ or set TZ=UTC, and install tzdata.")
 
 
+def _is_elsewhere(path: str) -> bool:
+    """Tell whether ``path`` is a URI or a catalog, which only Spark can look at."""
+    return bool(re.match(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+:", path))
+
+
 def _writable(name: str, path: str) -> Check:
+    if _is_elsewhere(path):
+        return Check(f"writable: {name}", True, f"{path}: not looked at", "a place you may write", "")
+    path = path.removeprefix("file://").removeprefix("file:")
     folder = _existing(Path(path))
     try:
         with tempfile.TemporaryFile(dir=folder):
-            is_fine = True
+            is_fine = folder.is_dir()
     except OSError:
         is_fine = False
     return Check(

@@ -106,8 +106,7 @@ def _checked(jar: Path, digest: str) -> Path:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()  # not file_digest: `doctor` runs on older Pythons too
 
 
 def _sets(lock: dict[str, str]) -> list[str]:

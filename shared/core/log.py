@@ -60,5 +60,5 @@ class _Line(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         facts = " ".join(f"{key}={value}" for key, value in _facts(record).items())
-        text = f"{record.levelname.lower()}: {record.getMessage()} {facts}".rstrip()
+        text = f"{record.levelname.lower()}: {record.getMessage()} {facts}".rstrip() + f" (run {self.run_id})"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationInfo, field_validator
 from pyspark.sql import SparkSession
 
 from shared.core.config import Settings
+from shared.core.references import refused, without_logins
 from shared.core.session import SessionConfig
 
 
@@ -20,7 +22,8 @@ class RunConfig(Settings):
         source: folder, file or URI of the raw data; None is the vertical's own generator.
         warehouse: folder or URI of the tables, or ``catalog:<catalog>.<schema>``.
         seed: seed of everything random.
-        tracking_uri: MLflow tracking server; None is an SQLite file in the warehouse.
+        tracking_uri: MLflow tracking server or database, or a reference to its address where that holds a login; None is an
+            SQLite file in the warehouse.
         session: how Spark is started where none runs.
     """
 
@@ -29,6 +32,13 @@ class RunConfig(Settings):
     seed: int = 7
     tracking_uri: str | None = None
     session: SessionConfig = SessionConfig()
+
+    @field_validator("source", "warehouse", "tracking_uri", mode="before")
+    @classmethod
+    def _has_no_login(cls, address: object, field: ValidationInfo) -> object:
+        if isinstance(address, str) and address != without_logins(address):
+            raise refused(f"A login in {field.field_name}")
+        return address
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,9 @@ References are resolved at the moment of use; `Secret` prints as stars everywher
 
 import os
 from pathlib import Path
-from typing import Final
 
-from shared.core.errors import ConfigError, EnvironmentProblem
-
-SCHEMES: Final = ("env", "file", "databricks")
+from shared.core.errors import EnvironmentProblem
+from shared.core.references import STARS, is_reference, refused
 
 
 class Secret:
@@ -29,23 +27,13 @@ class Secret:
         return self._value
 
     def __str__(self) -> str:
-        return "******"
+        return STARS
 
     def __repr__(self) -> str:
-        return "Secret(******)"
+        return f"Secret({STARS})"
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("a Secret is not serialised")
-
-
-def is_reference(text: str) -> bool:
-    """Tell whether ``text`` has the form of a secret reference.
-
-    >>> is_reference("env:PGPASSWORD"), is_reference("hunter2")
-    (True, False)
-    """
-    scheme, separator, rest = text.partition(":")
-    return bool(separator and rest) and scheme in SCHEMES
 
 
 def resolve(reference: str) -> Secret:
@@ -56,12 +44,7 @@ def resolve(reference: str) -> Secret:
         EnvironmentProblem: the variable, file or scope does not exist.
     """
     if not is_reference(reference):
-        raise ConfigError(
-            "SECRET_NOT_A_REFERENCE",
-            "A secret was written into the config.",
-            "A reference: env:NAME, file:/path or databricks:scope/key.",
-            "Move the secret there, and change it, since it was in a file.",
-        )
+        raise refused("A secret")
     scheme, _, rest = reference.partition(":")
     match scheme:
         case "env":

@@ -11,16 +11,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import field_validator
+from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from shared.core import jars
 from shared.core.config import Settings
 from shared.core.errors import EnvironmentProblem
+from shared.core.references import is_reference, is_secret_like, refused, without_logins
+from shared.core.secrets import resolve
 
 _LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
 DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
+_EXTENSIONS, _CATALOG, _REDACTION = "spark.sql.extensions", "spark.sql.catalog.spark_catalog", "spark.redaction.regex"
 
 
 class SessionConfig(Settings):
@@ -33,7 +38,7 @@ class SessionConfig(Settings):
         jar_sets: sets of `jars.lock` to load.
         shuffle_partitions: partitions after a shuffle on a local master; adaptive execution merges small ones.
         fast_start: trade peak speed for a quick start (C1 compiler, serial collector); for tests and small data.
-        conf: further Spark settings.
+        conf: further Spark settings; those whose names say secret, key, password, token or credential hold references.
     """
 
     master: str | None = None
@@ -44,18 +49,43 @@ class SessionConfig(Settings):
     fast_start: bool = False
     conf: Mapping[str, str] = {}
 
+    @field_validator("conf", mode="before")
+    @classmethod
+    def _holds_references(cls, conf: object) -> object:
+        if not isinstance(conf, Mapping):
+            return conf
+        for name, value in conf.items():
+            if is_secret_like(str(name)) and not (isinstance(value, str) and is_reference(value)):
+                raise refused(f"session.conf {name}")
+            if isinstance(value, str) and value != without_logins(value):
+                raise refused(f"A login in session.conf {name}")
+        # Yaml reads true and 3 for what Spark wants as text.
+        return {name: _as_text(value) for name, value in conf.items()}
+
+
+def _as_text(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
 
 def get_session(config: SessionConfig | None = None, app_name: str = "accelerators") -> SparkSession:
-    """Return the running session, or make one from ``config``.
+    """Return the running session, whichever thread started it, or make one from ``config``.
+
+    A running session keeps its time zone: days are cut in UTC by the code that cuts them, not by the session.
 
     Raises:
-        EnvironmentProblem: Spark cannot start, or the session cannot write Delta tables.
+        EnvironmentProblem: Spark cannot start, a secret is not where its reference says, or the session cannot write
+            Delta tables.
     """
-    config = config or SessionConfig()
-    running = SparkSession.getActiveSession()
-    if running is None and "DATABRICKS_RUNTIME_VERSION" in os.environ:
-        running = SparkSession.builder.getOrCreate()
-    return _with_delta(running) if running is not None else _with_delta(_start(config, app_name))
+    try:
+        return _with_delta(SparkSession.active())
+    except PySparkException as error:
+        if error.getCondition() != "NO_ACTIVE_OR_DEFAULT_SESSION":
+            raise
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return _with_delta(SparkSession.builder.getOrCreate())
+    return _with_delta(_start(config or SessionConfig(), app_name))
 
 
 def stop(spark: SparkSession) -> None:
@@ -69,12 +99,16 @@ def _start(config: SessionConfig, app_name: str) -> SparkSession:
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     if not submitted:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # a host name that does not resolve would stop the JVM
-    settings = _submitted_conf() if submitted else _local_conf(config)
-    for key, value in (settings | dict(config.conf)).items():
-        builder = builder.config(key, value)
-    if config.master and not submitted:
-        builder = builder.master(config.master)
+        if _is_local(config):
+            # A host name that does not resolve would stop the JVM.
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        if config.master:
+            builder = builder.master(config.master)
+    # Of a submitted application master, memory and jars are the caller's, given to spark-submit.
+    below = _submitted_conf() if submitted else _local_conf(config)
+    own = {name: _resolved(name, value) for name, value in config.conf.items()}
+    for name, value in _for_delta(below | own).items():
+        builder = builder.config(name, value)
     try:
         spark = builder.getOrCreate()
     except (PySparkException, OSError, RuntimeError) as error:
@@ -88,12 +122,34 @@ def _start(config: SessionConfig, app_name: str) -> SparkSession:
 
 
 def _submitted_conf() -> dict[str, str]:
-    """Return what Delta needs at start; master, memory and jars are the caller's, given to spark-submit."""
+    SparkContext._ensure_initialized()  # connects to the JVM that spark-submit started, which has the settings
+    return dict(SparkConf().getAll())
+
+
+def _is_local(config: SessionConfig) -> bool:
+    return (config.master or "local").startswith("local")
+
+
+def _resolved(name: str, value: str) -> str:
+    # Elsewhere `file:` begins a path, as in spark.eventLog.dir.
+    names_secret = is_reference(value) and (is_secret_like(name) or not value.startswith("file:"))
+    return resolve(value).reveal() if names_secret else value
+
+
+def _for_delta(given: Mapping[str, str]) -> dict[str, str]:
+    """Return ``given`` with what Delta needs at start, UTC, and a wider redaction; what is set already is kept."""
+    extensions = [name for name in given.get(_EXTENSIONS, "").split(",") if name]
+    if DELTA_EXTENSION not in extensions:
+        extensions.append(DELTA_EXTENSION)
+    hidden = "(?i)secret|password|token|access[.]?key|account[.]?key|private[.]?key|credential"
+    if _REDACTION in given and hidden not in given[_REDACTION]:
+        hidden = f"({given[_REDACTION]})|({hidden})"
     return {
-        "spark.sql.extensions": DELTA_EXTENSION,
-        "spark.sql.catalog.spark_catalog": DELTA_CATALOG,
+        _CATALOG: DELTA_CATALOG,
+        **given,
+        _EXTENSIONS: ",".join(extensions),
+        _REDACTION: hidden,
         "spark.sql.session.timeZone": "UTC",
-        "spark.redaction.regex": "(?i)secret|password|token|access[.]?key",
     }
 
 
@@ -103,12 +159,10 @@ def _local_conf(config: SessionConfig) -> dict[str, str]:
     if config.fast_start:
         # With C1 alone Java makes the code cache so small that Spark's generated code fills it and compiling stops.
         options += ["-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=256m", "-XX:+UseSerialGC"]
-    settings = _submitted_conf() | {
+    settings = {
         "spark.master": config.master or "local[*]",
         "spark.driver.memory": config.driver_memory,
         "spark.driver.extraJavaOptions": shlex.join(options),
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": str(config.shuffle_partitions),
@@ -120,6 +174,8 @@ def _local_conf(config: SessionConfig) -> dict[str, str]:
         # Listing folders in parallel, which VACUUM always does, makes 10,000 tasks by default.
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
     }
+    if _is_local(config):  # executors elsewhere have to reach the driver
+        settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
     if _LOG_SETTINGS.is_file():  # not when the code runs from a zip
         settings["spark.driver.extraJavaOptions"] += f" -Dlog4j2.configurationFile={_LOG_SETTINGS.as_uri()}"
     if config.jars == "local":

@@ -41,12 +41,15 @@ def row_count(content: str) -> int:
 
 
 def row_hash(rows: DataFrame) -> Column:
-    """Return the 64-bit hash of a row: its values, where its nulls are, and the column names."""
+    """Return the 64-bit hash of a row: its values, where its nulls are, and the names and types of the columns.
+
+    The types are written out because Spark hashes what lies in memory: decimal 1.00, bigint 100 and a day are one number.
+    """
     fields = sorted(rows.schema.fields, key=lambda field: field.name)
     columns = [rows[f"`{field.name}`"] for field in fields]
     values = [
         F.to_json(F.struct(column), _JSON) if isinstance(field.dataType, _NESTED) else column
         for field, column in zip(fields, columns, strict=True)
     ]
-    names = F.lit(",".join(field.name for field in fields))
+    names = F.lit(",".join(f"{field.name}:{field.dataType.simpleString()}" for field in fields))
     return F.xxhash64(names, *values, *(column.isNull() for column in columns))

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from shared.core import clock
 from shared.core.parallel import in_parallel
 from shared.delta.digest import digest, row_count
-from shared.delta.read import read
+from shared.delta.read import history, read
 from shared.delta.tables import TableRef, Warehouse, detail, exists
 from shared.delta.write import append_once
 
@@ -33,10 +33,19 @@ def record(
         DataError: there is no such table or version.
     """
     now = clock.utc_now()
-    found = in_parallel(spark, [partial(_digest_of, spark, warehouse, ref, version) for ref, version in reads])
+    opened = [read(spark, ref, version) for ref, version in reads]
+    ids = in_parallel(spark, [partial(_id_of, spark, ref) for ref, _ in reads])
+    known = _known(spark, warehouse, ids, [version for _, version in reads])
+    found = in_parallel(
+        spark,
+        [
+            partial(_digest_of, known.get((table_id, version)), rows)
+            for rows, table_id, (_, version) in zip(opened, ids, reads, strict=True)
+        ],
+    )
     rows = [
         (run_id, step, ref.label, ref.location, table_id, version, content, row_count(content), now)
-        for (ref, version), (table_id, content) in zip(reads, found, strict=True)
+        for (ref, version), table_id, content in zip(reads, ids, found, strict=True)
     ]
     contents = ";".join(f"{row[4]}@{row[5]}={row[6]}" for row in rows)
     append_once(
@@ -57,16 +66,36 @@ def reads_of(spark: SparkSession, warehouse: Warehouse, run_id: str) -> DataFram
     return read(spark, warehouse.table(LINEAGE)).where(F.col("run_id") == run_id)
 
 
-def _digest_of(spark: SparkSession, warehouse: Warehouse, ref: TableRef, version: int) -> tuple[str, str]:
-    table_id = str(detail(spark, ref)["id"])
-    return table_id, _known(spark, warehouse, table_id, version) or digest(read(spark, ref, version))
+def versions_read(spark: SparkSession, ref: TableRef) -> list[int]:
+    """Return the versions of the table that recorded runs of its warehouse read, as far as its log still has them.
+
+    Raises:
+        DataError: there is no such table.
+    """
+    read(spark, ref)
+    lineage = ref.beside(LINEAGE)
+    if not exists(spark, lineage):
+        return []
+    there = history(spark, ref).select("version")
+    rows = read(spark, lineage).where(F.col("table_id") == _id_of(spark, ref)).join(there, "version", "left_semi")
+    return sorted(row["version"] for row in rows.select("version").distinct().collect())
 
 
-def _known(spark: SparkSession, warehouse: Warehouse, table_id: str, version: int) -> str | None:
-    """Return the digest that an earlier read of the same version of the same table recorded."""
+def _id_of(spark: SparkSession, ref: TableRef) -> str:
+    return str(detail(spark, ref)["id"])
+
+
+def _digest_of(known: str | None, rows: DataFrame) -> str:
+    return known or digest(rows)
+
+
+def _known(
+    spark: SparkSession, warehouse: Warehouse, table_ids: Sequence[str], versions: Sequence[int]
+) -> dict[tuple[str, int], str]:
+    """Return the digests that earlier reads of these tables and versions recorded."""
     lineage = warehouse.table(LINEAGE)
     if not exists(spark, lineage):
-        return None
-    same = (F.col("table_id") == table_id) & (F.col("version") == version)
-    found = read(spark, lineage).where(same).select("digest").first()
-    return str(found["digest"]) if found else None
+        return {}
+    asked = F.col("table_id").isin(list(table_ids)) & F.col("version").isin(list(versions))
+    rows = read(spark, lineage).where(asked).select("table_id", "version", "digest").distinct().collect()
+    return {(row["table_id"], row["version"]): row["digest"] for row in rows}

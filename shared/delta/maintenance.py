@@ -1,7 +1,8 @@
 """Keeping tables fast and small: compaction, and the removal of files that no version in use needs.
 
-VACUUM deletes for good, and Delta does not know which versions a registered model was trained on: name them (a training run
-has them in its tag `tables`), and a removal that would take a file of one is refused.
+VACUUM deletes for good, and Delta does not know which versions a model was trained on. The lineage of the warehouse does: a
+removal that would take a file of a version that a recorded run read is refused, unless the versions to keep are named. Tables
+keep the log of their versions for a year (`shared.delta.tables.MADE_WITH`); older versions cannot be read, files or not.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from shared.core.errors import DataError
+from shared.delta.lineage import versions_read
 from shared.delta.problems import retried
 from shared.delta.read import history, latest_version, read
 from shared.delta.tables import TableRef
@@ -59,7 +61,7 @@ def vacuum(
     ref: TableRef,
     *,
     keep_hours: float = SAFE_HOURS,
-    keep_versions: Sequence[int] = (),
+    keep_versions: Sequence[int] | None = None,
     below_safe_hours: bool = False,
     dry_run: bool = False,
 ) -> Vacuumed:
@@ -69,7 +71,7 @@ def vacuum(
         spark: the session.
         ref: the table.
         keep_hours: age in hours of the oldest version that stays readable.
-        keep_versions: versions that must stay readable whatever their age, e.g. those a model was trained on.
+        keep_versions: versions that must stay readable whatever their age; those that recorded runs read when None.
         below_safe_hours: allow less than 168 hours, which can take files from under a running reader or writer.
         dry_run: only count.
 
@@ -84,14 +86,15 @@ def vacuum(
             f"At least {SAFE_HOURS} hours.",
             "Keep more, or pass below_safe_hours when nothing reads or writes the table.",
         )
-    lost = _lost(spark, ref, keep_hours, keep_versions)
+    needed = versions_read(spark, ref) if keep_versions is None else keep_versions
+    lost = _lost(spark, ref, keep_hours, needed)
     if lost:
         raise DataError(
             "VERSION_NEEDED",
             f"Removing would take {sum(map(len, lost.values()))} files of versions {sorted(lost)} of {ref.label}, "
             f"e.g. {sorted(next(iter(lost.values())))[:_LISTED]}.",
-            "Versions that models were trained on stay readable.",
-            "Keep more hours, or retire the models that need them.",
+            "Versions that runs read stay readable.",
+            "Keep more hours, or name the versions that are still needed (keep_versions).",
         )
     statement = f"VACUUM {ref.sql} RETAIN {keep_hours:g} HOURS"
     with _delta_check(spark, is_off=keep_hours < SAFE_HOURS):

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Final
 
-from pyspark.errors import AnalysisException
+from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql.types import StructField, StructType
 
@@ -24,6 +25,12 @@ _URI = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]+:/")
 _UNQUOTABLE = re.compile(r"[`\x00-\x1f\x7f]")
 _ABSENT = {"PATH_NOT_FOUND", "DELTA_TABLE_NOT_FOUND", "DELTA_MISSING_DELTA_TABLE", "DELTA_PATH_DOES_NOT_EXIST"}
 _ABSENT |= {"TABLE_OR_VIEW_NOT_FOUND", "SCHEMA_NOT_FOUND"}
+# What a table has from the write that makes it.
+MADE_WITH: Final = {
+    "delta.enableDeletionVectors": "false",  # other readers cannot follow them
+    # Delta drops the log of versions after 30 days, and with it the versions that `reproduce` reads.
+    "delta.logRetentionDuration": "interval 365 days",
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,16 @@ class TableRef:
     def location(self) -> str:
         """The folder, or the whole catalog name."""
         return self.path or self.name
+
+    def beside(self, name: str) -> "TableRef":
+        """Return the table called ``name`` in the same warehouse.
+
+        >>> TableRef("t", "/data/t").beside("u"), TableRef("main.churn.t", None).beside("u")
+        (TableRef(name='u', path='/data/u'), TableRef(name='main.churn.u', path=None))
+        """
+        if self.path is not None:
+            return TableRef(name, f"{self.path.rpartition('/')[0]}/{name}")
+        return TableRef(f"{self.name.rpartition('.')[0]}.{name}", None)
 
 
 @dataclass(frozen=True)
@@ -123,15 +140,24 @@ def open_table(spark: SparkSession, ref: TableRef, version: int | None = None) -
     return rows
 
 
+def opened(spark: SparkSession, ref: TableRef) -> DataFrame | None:
+    """Return the table's rows, or None where there is no table; one that cannot be read raises Spark's error."""
+    try:
+        return open_table(spark, ref)
+    except AnalysisException as error:
+        if is_absent(error):
+            return None
+        raise
+
+
 def exists(spark: SparkSession, ref: TableRef) -> bool:
     """Tell whether the table is there; a table that is there but cannot be read raises Spark's error."""
-    try:
-        open_table(spark, ref)
-    except AnalysisException as error:
-        if error.getCondition() in _ABSENT:
-            return False
-        raise
-    return True
+    return opened(spark, ref) is not None
+
+
+def is_absent(error: PySparkException) -> bool:
+    """Tell whether Spark's error says that there is no such table, rather than that it cannot be read."""
+    return error.getCondition() in _ABSENT
 
 
 def detail(spark: SparkSession, ref: TableRef) -> Row:
@@ -152,10 +178,11 @@ def create(spark: SparkSession, ref: TableRef, table: Table) -> None:
     for column in table.columns:
         _check_predicate(declared, table, column)
     with explained(ref):
-        if not exists(spark, ref):
+        there = opened(spark, ref)
+        if there is None:
             spark.sql(_create_statement(ref, table)).collect()
         else:
-            _check_columns(open_table(spark, ref).schema, declared.schema, ref, table)
+            _check_columns(there.schema, declared.schema, ref, table)
             _align_checks(spark, ref, table)
 
 
@@ -168,7 +195,7 @@ def _create_statement(ref: TableRef, table: Table) -> str:
         clauses.append(f"CLUSTER BY ({quoted(table.cluster_by)})")
     clauses.append(f"COMMENT {literal(table.description)}")
     properties = {
-        "delta.enableDeletionVectors": "false",  # other readers cannot follow them
+        **MADE_WITH,
         "delta.enableChangeDataFeed": str(table.change_feed).lower(),
         # One commit for all constraints, instead of an ALTER TABLE each.
         **{_check_key(column): column.check for column in table.columns if column.check},

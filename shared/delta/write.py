@@ -18,9 +18,10 @@ from shared.delta.digest import digest as content_digest
 from shared.delta.digest import row_count, row_hash
 from shared.delta.problems import explained, retried
 from shared.delta.read import history, latest_version, read
-from shared.delta.tables import TableRef, exists, predicate
+from shared.delta.tables import MADE_WITH, TableRef, opened, predicate
 
-_RECENT_COMMITS = 20
+# A commit is the newest but for other writers, and looking at one costs least; None is the whole log.
+_COMMITS_LOOKED_AT = (1, 20, None)
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,13 @@ def append_once(
         DataError: the batch was appended before with other rows, or a later one was; the rows do not fit the table.
     """
     spark = rows.sparkSession
-    evolves = _check_columns(rows, ref, new_columns)
+    there = opened(spark, ref)
+    evolves = _check_columns(rows, there, ref, new_columns)
     content = digest or content_digest(rows)
     note: dict[str, object] = {"write_id": uuid.uuid4().hex, "app_id": app_id, "version": version, "digest": content}
     if digest is None:
         note["rows"] = row_count(content)
-    if ref.path is None and not exists(spark, ref):
+    if ref.path is None and there is None:
         _make_empty(rows, ref)  # a catalog would make it in the same commit, but drop the note
     writer = _writer(rows, "append", json.dumps(note)).option("txnAppId", app_id).option("txnVersion", version)
     if evolves:
@@ -103,6 +105,7 @@ def overwrite(
     partition: Mapping[str, object] | None = None,
     schema_may_change: bool = False,
     is_searched: bool = True,
+    note: Mapping[str, object] | None = None,
 ) -> Write:
     """Replace the whole table, or the rows of one partition, in one transaction; makes the table when absent.
 
@@ -115,23 +118,25 @@ def overwrite(
         schema_may_change: the new rows may have other columns; drops the NOT NULL and layout that `create` declared.
         is_searched: False for a table that is read as a whole: made without the least and greatest value of each column
             in each file, which a search skips files by and which cost a quarter of the write.
+        note: kept in the user metadata of the commit.
 
     Raises:
         DataError: the rows do not fit the table or the partition; the table is as it was.
     """
     spark = rows.sparkSession
     write_id = uuid.uuid4().hex
-    writer = _writer(rows, "overwrite", json.dumps({"write_id": write_id}))
+    writer = _writer(rows, "overwrite", json.dumps({**(note or {}), "write_id": write_id}))
     if not is_searched:
         writer = writer.option("delta.dataSkippingNumIndexedCols", "0")
     where = predicate(partition or {}) or "true"
-    if not exists(spark, ref):
+    there = opened(spark, ref)
+    if there is None:
         if partition:
             writer = writer.option("replaceWhere", where).partitionBy(*partition)
     elif schema_may_change and not partition:
         writer = writer.option("overwriteSchema", "true")
     else:
-        _check_columns(rows, ref)
+        _check_columns(rows, there, ref)
         # Replacing "where true" and not simply all: a plain overwrite loses the clustering, by name everything else too.
         writer = writer.option("replaceWhere", where)
     _save(writer, ref)
@@ -166,8 +171,9 @@ def merge_latest(
         EnvironmentProblem: other writers were in the way each time.
     """
     spark = updates.sparkSession
-    evolution = "WITH SCHEMA EVOLUTION " if _check_columns(updates, ref, new_columns) else ""
-    if not exists(spark, ref):
+    known = opened(spark, ref)
+    evolution = "WITH SCHEMA EVOLUTION " if _check_columns(updates, known, ref, new_columns) else ""
+    if known is None:
         _make_empty(updates, ref)
     match = " AND ".join(f"t.`{identifier(key)}` <=> s.`{key}`" for key in keys)
     there, here = f"t.`{identifier(order_by)}`", f"s.`{order_by}`"
@@ -202,11 +208,11 @@ def _newest(updates: DataFrame, keys: Sequence[str], order_by: str) -> DataFrame
     return updates.withColumn("_place", place).where(F.col("_place") == 1).drop("_place")
 
 
-def _check_columns(rows: DataFrame, ref: TableRef, new_columns: Sequence[str] = ()) -> bool:
+def _check_columns(rows: DataFrame, table: DataFrame | None, ref: TableRef, new_columns: Sequence[str] = ()) -> bool:
     """Tell whether the rows bring allowed new columns; Delta would fill a missing one with nulls, unasked."""
-    if not exists(rows.sparkSession, ref):
+    if table is None:
         return False
-    there = read(rows.sparkSession, ref).columns
+    there = table.columns
     known, given = ({name.lower() for name in names} for names in (there, rows.columns))
     allowed = {name.lower() for name in new_columns}
     missing = [name for name in there if name.lower() not in given]
@@ -227,9 +233,8 @@ def _make_empty(rows: DataFrame, ref: TableRef) -> None:
 
 
 def _writer(rows: DataFrame, mode: str, note: str) -> DataFrameWriter:
-    # The property counts where the write makes the table; other readers cannot follow deletion vectors.
-    writer = rows.write.format("delta").mode(mode).option("delta.enableDeletionVectors", "false")
-    return writer.option("userMetadata", note)
+    # The properties count where the write makes the table.
+    return rows.write.format("delta").mode(mode).options(**MADE_WITH).option("userMetadata", note)
 
 
 def _save(writer: DataFrameWriter, ref: TableRef) -> None:
@@ -238,11 +243,11 @@ def _save(writer: DataFrameWriter, ref: TableRef) -> None:
 
 
 def _commit_of(spark: SparkSession, ref: TableRef, **note: object) -> Row | None:
-    """Return the commit whose note has these values: among the newest, else in the whole log."""
+    """Return the commit whose note has these values: the newest, else one of the newest, else in the whole log."""
     is_it = F.lit(True)
     for key, value in note.items():
         is_it = is_it & (F.get_json_object("userMetadata", f"$.{key}") == str(value))
-    for limit in (_RECENT_COMMITS, None):
+    for limit in _COMMITS_LOOKED_AT:
         commit: Row | None = history(spark, ref, limit).where(is_it).first()
         if commit is not None:
             return commit

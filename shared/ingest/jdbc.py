@@ -14,7 +14,8 @@ from pyspark.sql import functions as F
 
 from shared.core.columns import SOURCE_FILE
 from shared.core.errors import ConfigError, did_you_mean
-from shared.core.secrets import is_reference, resolve
+from shared.core.references import is_reference
+from shared.core.secrets import resolve
 from shared.ingest.source import Database
 
 _DRIVERS = {"jdbc:postgresql:": "org.postgresql.Driver"}

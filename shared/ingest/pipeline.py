@@ -28,7 +28,6 @@ from shared.quality import suite
 from shared.quality.expectations import Expectation, TableExpectation, not_null, satisfies, unique
 from shared.quality.suite import RuleResult
 
-
 _MADE_FROM = "bronze_version"
 
 

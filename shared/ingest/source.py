@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from shared.core.config import Settings
 from shared.core.errors import ConfigError
-from shared.core.secrets import is_reference
+from shared.core.references import is_reference, is_secret_like, refused
 
 Format = Literal["csv", "words", "json", "parquet", "delta", "jdbc"]
 # Python's names of the encodings that are read, and Spark's.
@@ -25,7 +25,6 @@ ENCODINGS: Final = {
     "cp1252": "windows-1252",
     "utf-16": "UTF-16",
 }
-_SECRET_LIKE = re.compile(r"(?i)password|passwd|secret|token|user")
 
 
 class Source(Settings):
@@ -113,23 +112,18 @@ class Database(Settings):
     fetch_size: int = Field(10_000, ge=1)
     properties: Mapping[str, str] = {}
 
-    # These raise errors of their own: pydantic's would repeat the value, which may be the secret.
-    @field_validator("password")
+    # Before pydantic looks: its errors would repeat the value, which may be the secret.
+    @field_validator("password", mode="before")
     @classmethod
-    def _is_reference(cls, password: str) -> str:
-        if not is_reference(password):
-            raise ConfigError(
-                "SECRET_NOT_A_REFERENCE",
-                "database.password is written into the config.",
-                "A reference: env:NAME, file:/path or databricks:scope/key.",
-                "Move the password there, and change it, since it was in a file.",
-            )
+    def _is_reference(cls, password: object) -> object:
+        if not isinstance(password, str) or not is_reference(password):
+            raise refused("database.password")
         return password
 
-    @field_validator("url")
+    @field_validator("url", mode="before")
     @classmethod
-    def _has_no_credentials(cls, url: str) -> str:
-        if not re.match(r"\Ajdbc:[a-z]+:[^?@;]*\Z", url):
+    def _has_no_credentials(cls, url: object) -> object:
+        if not isinstance(url, str) or not re.match(r"\Ajdbc:[a-z]+:[^?@;]*\Z", url):
             raise ConfigError(
                 "URL_INVALID",
                 "database.url is not a plain JDBC address.",
@@ -138,11 +132,11 @@ class Database(Settings):
             )
         return url
 
-    @field_validator("properties")
+    @field_validator("properties", mode="before")
     @classmethod
-    def _hold_no_credentials(cls, properties: Mapping[str, str]) -> Mapping[str, str]:
-        for name in properties:
-            if _SECRET_LIKE.search(name):
+    def _hold_no_credentials(cls, properties: object) -> object:
+        for name in properties if isinstance(properties, Mapping) else ():
+            if is_secret_like(str(name)) or "user" in str(name).lower():
                 raise ConfigError(
                     "SECRET_NOT_A_REFERENCE",
                     f"database.properties sets {name!r}.",

@@ -1,7 +1,8 @@
 """A folder read incrementally: what is new since the last time goes through the same reader, rules and gate.
 
 The stream carries the names of the files, not their rows, so a batch is read exactly as `pipeline.land` reads a
-source. Each file is taken once per checkpoint: without the checkpoint every file is new again.
+source. Each file is taken once per checkpoint, however old it is: without the checkpoint every file is new again. A file
+must appear whole: write it elsewhere and move it into the folder.
 """
 
 import uuid
@@ -14,7 +15,7 @@ from pyspark.sql import functions as F
 
 from shared.core import clock
 from shared.core.columns import INGEST_ID, INGESTED_TS, Table
-from shared.core.errors import AcceleratorError, ConfigError
+from shared.core.errors import AcceleratorError, ConfigError, DataError
 from shared.delta.digest import digest
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse, create, exists
@@ -31,6 +32,8 @@ from shared.quality.suite import RuleResult
 
 _IS_KNOWN = "_is_known"
 _LISTING = "path string, modificationTime timestamp, length long, content binary"
+# Spark forgets files, and skips new ones, that are a week older than the newest it has seen: a copied archive is.
+_EVER = "36500d"
 
 
 def ingest_new_files(
@@ -47,7 +50,7 @@ def ingest_new_files(
     """Append what the new files in the folder ``source.path`` hold to bronze, silver and quarantine, and return.
 
     A run that was killed anywhere is continued by the next one without losing or doubling a row. A row whose key silver
-    has already is put aside by the rule ``new_key``. When the gate refuses a batch, the batches before it stay; mend its
+    has already is put aside by the rule ``new_key``. Files that hold names and no rows are taken and change nothing. When the gate refuses a batch, the batches before it stay; mend its
     file, or remove it, and run again.
 
     Args:
@@ -74,6 +77,7 @@ def ingest_new_files(
     listing = spark.readStream.format("binaryFile").schema(_LISTING).option("recursiveFileLookup", "true")
     # A file that made a batch fail may be removed; the rest of its batch is then taken.
     listing = listing.option("ignoreMissingFiles", "true").option("maxFilesPerTrigger", files_per_batch)
+    listing = listing.option("maxFileAge", _EVER)
     with explained(source.path):
         files = listing.load(source.path).select("path")
         writer = files.writeStream.foreachBatch(batches.take).queryName(batches.name)
@@ -121,8 +125,8 @@ class _Batches:
         app_id = next(query.id for query in self.spark.streams.active if query.name == self.name)
         ingest_id = f"{app_id}:{batch_id}"
         rules = [*pipeline.declared(self.table), *self.expectations, *self._new_key()]
-        if not self._has_landed(ingest_id):
-            self._land(files, rules, ingest_id, str(app_id), batch_id)
+        if not self._has_landed(ingest_id) and not self._land(files, rules, ingest_id, str(app_id), batch_id):
+            return
         # Judged once, when it landed: a repeat after a failure takes bronze's word, not today's state of silver.
         rows = read(self.spark, self.bronze).where(F.col(INGEST_ID) == ingest_id)
         aside = rejected(rows, rules, clock.utc_now())
@@ -136,17 +140,23 @@ class _Batches:
         fine, bad = counts.get(True, 0), counts.get(False, 0)
         self.counts = [old + new for old, new in zip(self.counts, (fine + bad, fine, bad), strict=True)]
 
-    def _land(self, files: list[str], rules: Sequence[Expectation], ingest_id: str, app_id: str, batch_id: int) -> None:
+    def _land(self, files: list[str], rules: Sequence[Expectation], ingest_id: str, app_id: str, batch_id: int) -> bool:
+        """Bring the files into bronze and through the gate; False when they hold no rows, as on a day without events."""
         parsed = self._with_known(readers.read(self.spark, self.source, self.table, files))
         judged = pipeline.judge(parsed, rules, ingest_id).drop(_IS_KNOWN).persist()
         try:
             results = pipeline.check(judged, rules, self.table, self.source)
             suite.gate(results, f"{self.source.path} → {self.table.name}", max_failed_share=self.max_failed_share)
             append_once(judged, self.bronze, app_id=app_id, version=batch_id)
+        except DataError as error:
+            if error.code != "EMPTY_SOURCE":
+                raise
+            return False
         finally:
             judged.unpersist()
         for result in results:
             self._add(result)
+        return True
 
     def _has_landed(self, ingest_id: str) -> bool:
         if not exists(self.spark, self.bronze):

@@ -5,18 +5,20 @@ A check costs one number per row, a bit for each rule it breaks; the sentences a
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from shared.core.columns import FAILURES
-from shared.core.errors import ConfigError, DataError, did_you_mean
+from shared.core.errors import ConfigError, DataError
 from shared.quality.expectations import FAILURE_TYPE, Expectation, Severity, TableExpectation
 
 BROKEN: Final = "_broken"
 EXAMPLES: Final = 3
 MASK: Final = "***"
+ANY_RULE: Final = "any_rule"
+"""The rule, about column ``*``, that stands for all of them: rows kept out for whatever reason."""
 _MOST_RULES = 63
 _EXAMPLE_LENGTH = 80
 
@@ -44,6 +46,14 @@ class RuleResult:
         return self.failed / self.checked if self.checked else 0.0
 
 
+class Counted(NamedTuple):
+    """What `count_broken` counted: rows, rows that break each rule, and rows that are kept out for whatever reason."""
+
+    rows: int
+    failed: Sequence[int]
+    rejected: int = 0
+
+
 def with_broken(rows: DataFrame, expectations: Sequence[Expectation]) -> DataFrame:
     """Add `_broken`: bit i is set when the row breaks ``expectations[i]``; 0 when all hold.
 
@@ -68,7 +78,7 @@ def with_broken(rows: DataFrame, expectations: Sequence[Expectation]) -> DataFra
 def is_accepted(expectations: Sequence[Expectation]) -> Column:
     """Tell whether a row with `_broken` breaks no rule of severity ``error``.
 
-    What parsing noted in `_failures` is not looked at: `split` does both.
+    What parsing noted in `_failures` is not looked at.
     """
     errors = sum(1 << place for place, expectation in enumerate(expectations) if expectation.severity == "error")
     return F.col(BROKEN).bitwiseAND(F.lit(errors).cast("long")) == 0
@@ -103,71 +113,75 @@ def failures(expectations: Sequence[Expectation], columns: Sequence[str]) -> Col
     return F.transform(broken, described)
 
 
-def with_failures(rows: DataFrame, expectations: Sequence[Expectation]) -> DataFrame:
-    """Add `_failures`: the broken rules of each row, empty where all hold.
+def failing(checked: DataFrame, expectations: Sequence[Expectation]) -> DataFrame:
+    """Return the rows that did not parse or break a rule, warnings included, with all of that in `_failures`.
 
-    A `_failures` column that is already there, from parsing, is added to; its null counts as empty.
+    Args:
+        checked: rows with `_broken`, and with `_failures` where parsing noted any.
+        expectations: the rules of `with_broken`.
     """
-    checked = with_broken(rows, expectations)
-    return checked.withColumn(FAILURES, _all_failures(rows, expectations)).drop(BROKEN)
-
-
-def split(rows: DataFrame, expectations: Sequence[Expectation]) -> tuple[DataFrame, DataFrame]:
-    """Return (accepted rows, rejected rows with `_failures`); every row is in exactly one, warnings do not reject.
-
-    A row that comes with `_failures` of severity ``error``, from parsing, is rejected too. Both results read ``rows``
-    when they are used: write `with_broken` once and filter that where the source is slow or does not stay the same.
-    """
-    checked = with_broken(rows, expectations)
-    is_fine = is_accepted(expectations)
-    if FAILURES in rows.columns:
-        has_error = F.exists(F.col(FAILURES), lambda failure: failure["severity"] == "error")
-        is_fine = is_fine & ~F.coalesce(has_error, F.lit(False))
-    rejected = checked.where(~is_fine).withColumn(FAILURES, _all_failures(rows, expectations))
-    return checked.where(is_fine).drop(BROKEN, FAILURES), rejected.drop(BROKEN)
+    before = F.array().cast(FAILURE_TYPE)
+    is_failing = F.col(BROKEN) != 0
+    if FAILURES in checked.columns:
+        before, is_failing = F.coalesce(FAILURES, before), is_failing | F.col(FAILURES).isNotNull()
+    return checked.where(is_failing).withColumn(FAILURES, F.concat(before, failures(expectations, checked.columns)))
 
 
 def summarise(
-    counted: tuple[int, Sequence[int]],
-    expectations: Sequence[Expectation],
-    examples: Mapping[tuple[str, str], Sequence[str]],
+    counted: Counted, expectations: Sequence[Expectation], examples: Mapping[tuple[str, str], Sequence[str]]
 ) -> list[RuleResult]:
-    """Return one result per rule.
+    """Return one result per rule, and one for all of them together (`ANY_RULE`) where rows are kept out.
 
     Args:
-        counted: rows, and rows that break each rule, from `count_broken`.
+        counted: from `count_broken`.
         expectations: the rules of `with_broken`.
         examples: (rule, column) → values, from `count_failures`.
     """
-    rows, failed = counted
-    return [
+    results = [
         RuleResult(
             rule.rule,
             rule.column,
             rule.severity,
             rule.message,
-            rows,
+            counted.rows,
             count,
             tuple(examples.get((rule.rule, rule.column), ())),
         )
-        for rule, count in zip(expectations, failed, strict=True)
+        for rule, count in zip(expectations, counted.failed, strict=True)
     ]
+    if counted.rejected:
+        results.append(RuleResult(ANY_RULE, "*", "error", "must be fine in all", counted.rows, counted.rejected))
+    return results
 
 
-def count_broken(checked: DataFrame, expectations: Sequence[Expectation]) -> tuple[int, list[int]]:
-    """Return the number of rows, and of rows that break each of the rules of `with_broken`; one pass, one row comes back."""
+def count_broken(checked: DataFrame, expectations: Sequence[Expectation]) -> Counted:
+    """Count the rows, those that break each rule of `with_broken`, and those kept out; one pass, one row comes back."""
+    is_kept_out = ~is_accepted(expectations)
+    if FAILURES in checked.columns:
+        is_kept_out = is_kept_out | F.col(FAILURES).isNotNull()
     bits = [F.count_if(F.getbit(BROKEN, F.lit(place)) == 1) for place in range(len(expectations))]
-    rows, *failed = checked.agg(F.count("*"), *(bit.alias(f"_{place}") for place, bit in enumerate(bits))).collect()[0]
-    return rows, failed
+    counts = [F.count("*"), F.count_if(is_kept_out), *bits]
+    rows, rejected, *failed = checked.agg(*(count.alias(f"_{i}") for i, count in enumerate(counts))).collect()[0]
+    return Counted(rows, failed, rejected)
 
 
-def count_failures(rejected: DataFrame, pii: Collection[str] = ()) -> dict[tuple[str, str], tuple[int, list[str]]]:
-    """Return per (rule, column) of `_failures` the rows and up to three values; those of ``pii`` columns as stars."""
-    each = rejected.select(F.explode(FAILURES).alias("f")).select("f.*")
+def count_failures(rows: DataFrame, pii: Collection[str] = ()) -> dict[tuple[str, str], tuple[int, list[str]]]:
+    """Return per (rule, column) of `_failures` the rows and three values, or all where there are fewer.
+
+    The most frequent values come first, equals in order; text is cut to 80 characters, null is left out, values of
+    ``pii`` columns are stars. Values are counted on the executors and ranked there: at most three of a rule come back.
+    """
+    each = rows.select(F.explode(FAILURES).alias("f")).select("f.*")
     is_personal = F.arrays_overlap(F.split("column", r"\+"), F.array(*map(F.lit, pii)).cast("array<string>"))
-    value = F.when(is_personal & F.col("value").isNotNull(), F.lit(MASK)).otherwise(F.col("value"))
-    found = each.groupBy("rule", "column").agg(F.count("*").alias("n"), some(value).alias("examples")).collect()
-    return {(row["rule"], row["column"]): (row["n"], row["examples"]) for row in found}
+    shown = F.when(is_personal & F.col("value").isNotNull(), F.lit(MASK)).otherwise(F.col("value"))
+    short = F.substring(shown, 1, _EXAMPLE_LENGTH).alias("value")
+    counts = each.groupBy("rule", "column", short).agg(F.count("*").alias("n"))
+    frequent_first = Window.partitionBy("rule", "column").orderBy(F.isnull("value"), F.desc("n"), "value")
+    ranked = counts.withColumn("place", F.row_number().over(frequent_first))
+    example = F.when(F.col("place") <= EXAMPLES, F.struct("place", "value"))
+    examples = F.array_sort(F.collect_list(example))["value"]
+    found = ranked.groupBy("rule", "column").agg(F.sum("n").alias("n"), F.array_compact(examples).alias("examples"))
+    return {(row["rule"], row["column"]): (row["n"], row["examples"]) for row in found.collect()}
 
 
 def check_table(
@@ -188,15 +202,8 @@ def check_table(
     return results
 
 
-def gate(
-    results: Sequence[RuleResult],
-    label: str,
-    *,
-    max_failed_share: float = 0.05,
-    per_rule: Mapping[tuple[str, str], float] | None = None,
-    allow_empty: bool = False,
-) -> None:
-    """Stop the run when a rule of severity ``error`` is broken by more than its share of the rows.
+def gate(results: Sequence[RuleResult], label: str, *, max_failed_share: float = 0.05) -> None:
+    """Stop the run when a rule of severity ``error``, or all together, are broken by more than a share of the rows.
 
     A rule about the whole table has no share: it stops the run when it is broken. No rows at all stop it too, since
     nothing was shown to hold.
@@ -204,39 +211,30 @@ def gate(
     Args:
         results: from `summarise` and `check_table`.
         label: what the rows are, for the message.
-        max_failed_share: share of the rows, 0 to 1, that may break a rule; exactly that share passes.
-        per_rule: (rule, column) → its own share; 1 lets a rule about the whole table pass as well.
-        allow_empty: True where a table without rows is a normal state.
+        max_failed_share: share of the rows, 0 to 1, that may break a rule, and that may be kept out; exactly that share
+            passes.
 
     Raises:
-        ConfigError: ``per_rule`` names a rule that was not checked.
-        DataError: GATE_FAILED, naming every broken rule, its rows and three examples.
+        DataError: GATE_FAILED, naming every broken rule, its rows and three examples; where none alone is broken by too
+            many rows, naming the worst.
     """
-    limits = _limits(results, max_failed_share, per_rule or {})
-    if not allow_empty and any(result.scope == "rows" and not result.checked for result in results):
+    if any(result.scope == "rows" and not result.checked for result in results):
         raise DataError("GATE_FAILED", f"{label}: no rows to check.", "At least one row.", "Check the source.")
-    broken = [
-        _sentence(result, limit)
-        for result, limit in zip(results, limits, strict=True)
-        if result.severity == "error" and result.share > limit
-    ]
+    limits = {"rows": max_failed_share, "table": 0.0}
+    over = [result for result in results if result.severity == "error" and result.share > limits[result.scope]]
+    rules = [result for result in results if result.rule != ANY_RULE]
+    broken = [result for result in over if result.rule != ANY_RULE]
     if broken:
-        raise DataError(
-            "GATE_FAILED",
-            f"{label} breaks {len(broken)} of {len(results)} rules: {'; '.join(broken)}.",
-            "",
-            "Mend the source, correct the rule, or allow a larger share (max_failed_share).",
-        )
-
-
-def some(value: Column) -> Column:
-    """Return an aggregate: up to three different values as text cut to 80 characters, in order; null is left out.
-
-    Smallest, largest and any: unlike a list of all values they need no memory that grows with the rows.
-    """
-    short = F.substring(value.cast("string"), 1, _EXAMPLE_LENGTH)
-    values = F.array(F.min(short), F.any_value(short, F.lit(True)), F.max(short))
-    return F.array_sort(F.array_distinct(F.array_compact(values)))
+        found = f"{label} breaks {len(broken)} of {len(rules)} rules: {_sentences(broken, max_failed_share)}."
+    elif over:
+        worst = sorted(
+            (rule for rule in rules if rule.failed and rule.severity == "error"), key=lambda rule: -rule.failed
+        )[:EXAMPLES]
+        found = f"{label} breaks no rule too often, but {_sentences([*over, *worst], max_failed_share)}."
+    else:
+        return
+    advice = "Mend the source, correct the rule, or allow a larger share (max_failed_share)."
+    raise DataError("GATE_FAILED", found, "", advice)
 
 
 def value_text(column: str, columns: Collection[str]) -> Column:
@@ -247,25 +245,8 @@ def value_text(column: str, columns: Collection[str]) -> Column:
     return F.concat_ws(", ", *(F.coalesce(F.col(name).cast("string"), F.lit("null")) for name in names))
 
 
-def _all_failures(rows: DataFrame, expectations: Sequence[Expectation]) -> Column:
-    nothing = F.array().cast(FAILURE_TYPE)
-    before = F.coalesce(F.col(FAILURES), nothing) if FAILURES in rows.columns else nothing
-    # Good rows, nearly all of them, skip building the array.
-    return F.when(F.col(BROKEN) == 0, before).otherwise(F.concat(before, failures(expectations, rows.columns)))
-
-
-def _limits(
-    results: Sequence[RuleResult], max_failed_share: float, per_rule: Mapping[tuple[str, str], float]
-) -> list[float]:
-    known = {(result.rule, result.column): f"{result.rule}({result.column})" for result in results}
-    for rule, column in per_rule.keys() - known.keys():
-        name = f"{rule}({column})"
-        hint = did_you_mean(name, known.values()) or "Remove it."
-        raise ConfigError("RULE_UNKNOWN", f"A share is given for {name}.", "A rule that is checked.", hint)
-    return [
-        per_rule.get((result.rule, result.column), max_failed_share if result.scope == "rows" else 0.0)
-        for result in results
-    ]
+def _sentences(results: Sequence[RuleResult], limit: float) -> str:
+    return "; ".join(_sentence(result, limit) for result in results)
 
 
 def _sentence(result: RuleResult, limit: float) -> str:
@@ -273,5 +254,7 @@ def _sentence(result: RuleResult, limit: float) -> str:
     examples = ", ".join(map(repr, result.examples))
     if result.scope == "table":
         return f"{rule}, found {examples}"
+    if result.rule == ANY_RULE:
+        rule = "all rules together"
     counts = f"broken by {result.failed:,} of {result.checked:,} rows ({result.share:.2%}, at most {limit:.2%})"
     return f"{rule}, {counts}" + (f", e.g. {examples}" if examples else "")

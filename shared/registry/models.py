@@ -90,7 +90,7 @@ def find(client: MlflowClient, name: str, alias: str) -> Registered:
         ModelError: the model or the alias does not exist.
         EnvironmentProblem: MLflow cannot say.
     """
-    with reached(client):
+    with reached(client.tracking_uri):
         try:
             version = client.get_model_version_by_alias(name, alias)
         except MlflowException as error:

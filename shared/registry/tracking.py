@@ -13,8 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from shared.core.config import redacted
 from shared.core.errors import EnvironmentProblem, ModelError
+from shared.core.references import is_reference, without_logins
 from shared.core.run import RunConfig
+from shared.core.secrets import resolve
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecations inside MLflow's own imports
@@ -51,10 +54,12 @@ def connect(config: RunConfig, experiment: str) -> MlflowClient:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     folder = local_folder(config)
     uri = config.tracking_uri or f"sqlite:///{folder / 'mlflow.db'}"
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    client = MlflowClient()
-    with reached(client):
+    if is_reference(uri):
+        uri = resolve(uri).reveal()
+    with reached(uri):
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        client = MlflowClient()
         if client.get_experiment_by_name(experiment) is None:
             location = None if config.tracking_uri else (folder / "mlartifacts").as_uri()
             client.create_experiment(experiment, artifact_location=location)
@@ -63,8 +68,8 @@ def connect(config: RunConfig, experiment: str) -> MlflowClient:
 
 
 @contextmanager
-def reached(client: MlflowClient) -> Iterator[None]:
-    """Say that MLflow cannot be used, and where it is, when it raises inside.
+def reached(uri: str) -> Iterator[None]:
+    """Say that MLflow at ``uri`` cannot be used when it raises inside.
 
     Raises:
         EnvironmentProblem: it did.
@@ -73,7 +78,7 @@ def reached(client: MlflowClient) -> Iterator[None]:
         yield
     except MlflowException as error:
         raise EnvironmentProblem(
-            "TRACKING_UNAVAILABLE", f"MLflow at {client.tracking_uri}: {error.message}.", "", "Check tracking_uri."
+            "TRACKING_UNAVAILABLE", without_logins(f"MLflow at {uri}: {error.message}."), "", "Check tracking_uri."
         ) from error
 
 
@@ -91,8 +96,8 @@ def training_run(config: RunConfig, run_id: str, tables: Mapping[str, int]) -> I
     """Open a run that records the config, the seed and the versions of the tables it reads."""
     tags = {RUN_ID_TAG: run_id, "tables": json.dumps(dict(tables), sort_keys=True)}
     with mlflow.start_run(run_name=run_id, tags=tags) as run:
-        mlflow.log_dict(config.model_dump(mode="json"), "config.json")
-        mlflow.log_params({"seed": config.seed, "source": config.source or "generator"})
+        mlflow.log_dict(redacted(config), "config.json")
+        mlflow.log_params({"seed": config.seed, "source": without_logins(config.source or "generator")})
         yield run
 
 

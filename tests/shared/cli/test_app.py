@@ -1,6 +1,7 @@
 """The command line on a vertical of two steps, with a real Spark session."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +14,7 @@ from shared.core.run import RunConfig, StepResult
 
 class Config(RunConfig):
     rows: int = 3
+    token: str = ""
 
 
 def count(spark: SparkSession, config: Config, run_id: str) -> StepResult:
@@ -28,7 +30,11 @@ def fail(spark: SparkSession, config: Config, run_id: str) -> StepResult:
     raise ValueError("not foreseen\nsecond line")
 
 
-VERTICAL = Vertical("example", "Example.", Config, lambda source: ("rows: 5",), {"count": count}, {"fail": fail})
+def layers(source: str | None) -> tuple[str]:
+    return ("rows: 9",) if source == "nine" else ("rows: 5",)
+
+
+VERTICAL = Vertical("example", "Example.", Config, layers, {"count": count}, {"fail": fail})
 
 
 def run(spark: SparkSession, *arguments: str):
@@ -90,3 +96,34 @@ def test_an_unknown_setting_is_a_usage_error(spark: SparkSession) -> None:
 def test_every_verb_has_help() -> None:
     for verb in ("run", "count", "fail"):
         assert CliRunner().invoke(command_line(VERTICAL), [verb, "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize("named", [("--source", "nine"), ("--set", "source=nine"), ("--config", "own.yaml")])
+def test_the_source_picks_its_settings_however_it_is_named(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: tuple[str, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text("source: nine")
+
+    assert "rows_read 9" in run(spark, "count", *named).stdout
+
+
+def test_a_setting_with_dots_in_its_name_can_be_set(spark: SparkSession) -> None:
+    assert run(spark, "count", "--set", "session.conf.spark.x.y=z").exit_code == 0
+
+
+def test_the_log_of_a_run_holds_no_secret(spark: SparkSession) -> None:
+    result = run(spark, "count", "--set", "token=hunter2", "--set", "session.conf.spark.a.password=env:NAME")
+
+    assert '"token": "******"' in result.stderr
+    assert "env:NAME" in result.stderr
+    assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("name", ["tracking_uri", "source", "warehouse"])
+def test_a_login_in_an_address_is_refused_and_not_repeated(spark: SparkSession, name: str) -> None:
+    result = run(spark, "count", "--set", f"{name}=postgresql://me:hunter2@host/db")
+
+    assert result.exit_code == 2
+    assert f"[SECRET_NOT_A_REFERENCE] A login in {name}" in result.stderr
+    assert "hunter2" not in result.output

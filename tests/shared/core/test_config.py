@@ -1,7 +1,9 @@
+from collections.abc import Mapping
+
 import pytest
 from pydantic import ValidationError
 
-from shared.core.config import Settings, merged, read_text
+from shared.core.config import Settings, merged, read_text, redacted
 from shared.core.errors import ConfigError
 
 
@@ -67,3 +69,83 @@ def test_settings_are_frozen() -> None:
 def test_a_missing_config_file_is_named(tmp_path) -> None:
     with pytest.raises(ConfigError, match="CONFIG_MISSING"):
         read_text(str(tmp_path / "none.yaml"))
+
+
+class Login(Settings):
+    password: str = "env:X"
+    conf: Mapping[str, str] = {}
+    logins: Mapping[str, "Login"] = {}
+
+
+Login.model_rebuild()
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [
+        ("password: [83749201, hunter2]", []),
+        ("password: 83749201", []),
+        ("conf: 'jdbc:postgresql://u:hunter2@h/db'", []),
+        ("logins: {a: 'http://u:hunter2@h/db'}", []),
+        ("password: @hunter2", []),
+        ("password: %hunter2", []),
+        ("password: !hunter2 x", []),
+        ("password: *hunter2", []),
+        ("conf: {a: 1}", ["conf.a.secret.key=[hunter2"]),
+        ("conf: {a: 1}", ["conf.a.secret.key={b: hunter2}"]),
+        ("", ["password:hunter2"]),
+        ("password: env:X", ["password.a=hunter2"]),
+    ],
+)
+def test_an_error_about_a_setting_never_repeats_a_secret(text: str, overrides: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Login.load(text, overrides=overrides)
+
+    assert "hunter2" not in str(caught.value)
+    assert "83749201" not in str(caught.value)
+
+
+def test_a_yaml_error_says_the_place() -> None:
+    with pytest.raises(ConfigError, match="line 2"):
+        Login.load("conf: {}\npassword: @hunter2")
+
+
+def test_below_a_setting_with_names_of_its_own_the_rest_of_a_path_is_one_name() -> None:
+    config = Login.load(overrides=["conf.spark.x.y=z", "logins.crm.conf.a.b=c", "logins.crm.password=env:Y"])
+
+    assert config.conf == {"spark.x.y": "z"}
+    assert config.logins["crm"] == Login(password="env:Y", conf={"a.b": "c"})
+
+
+def test_a_dump_shows_references_but_no_secret_and_no_login_of_an_address() -> None:
+    shown = redacted(
+        Login(
+            conf={
+                "spark.hadoop.fs.s3a.secret.key": "hunter2",
+                "spark.hadoop.fs.azure.account.key.me.dfs.core.windows.net": "env:KEY",
+                "spark.hadoop.fs.s3a.aws.credentials.provider": "org.Provider",
+                "spark.sql.mapKeyDedupPolicy": "LAST_WIN",
+                "a": "jdbc:postgresql://u:hunter2@h/db?sslpassword=hunter2&ssl=true",
+                "b": "https://hunter2@h/x",
+                "c": "-Dhttp.proxyPassword=hunter2 -Xss4m",
+                "d": "abfss://container@account.dfs.core.windows.net/x",
+                "e": "http://mlflow:5000/a@b",
+                "f": "s3a://bucket/table/key=5/token=1",
+            }
+        )
+    )
+
+    assert "hunter2" not in str(shown)
+    assert shown["password"] == "env:X"
+    assert list(shown["conf"].values()) == [
+        "******",
+        "env:KEY",
+        "org.Provider",
+        "LAST_WIN",
+        "jdbc:postgresql://******@h/db?sslpassword=******&ssl=true",
+        "https://******@h/x",
+        "-Dhttp.proxyPassword=****** -Xss4m",
+        "abfss://container@account.dfs.core.windows.net/x",
+        "http://mlflow:5000/a@b",
+        "s3a://bucket/table/key=5/token=1",
+    ]

@@ -29,13 +29,13 @@ def test_an_exception_is_kept_with_its_trace() -> None:
     assert "ValueError: broken" in json.loads(stream.getvalue())["exception"]
 
 
-def test_a_line_on_a_terminal_is_short() -> None:
+def test_a_line_on_a_terminal_is_short_and_has_the_run_id_too() -> None:
     stream = _Terminal()
     log.configure("run-1", stream)
 
     log.get_logger("ingest").warning("slow", extra={"seconds": 9})
 
-    assert stream.getvalue() == "warning: slow seconds=9\n"
+    assert stream.getvalue() == "warning: slow seconds=9 (run run-1)\n"
 
 
 class _Terminal(io.StringIO):

@@ -65,10 +65,12 @@ def test_a_table_made_anew_in_the_same_place_has_its_own_digest(
     assert found["run-2"] == digest(read(spark, table)) != found["run-1"]
 
 
-def test_a_run_that_recorded_nothing_has_no_rows_and_an_unknown_table_is_refused(
+def test_a_run_that_recorded_nothing_has_no_rows_and_an_unknown_version_or_table_is_refused(
     spark: SparkSession, warehouse: Warehouse, table: TableRef
 ) -> None:
     with pytest.raises(DataError, match="TABLE_MISSING"):
         lineage.reads_of(spark, warehouse, "run-1")
     with pytest.raises(DataError, match="TABLE_MISSING"):
         lineage.record(spark, warehouse, "run-1", "train", [(table, 9)])
+    with pytest.raises(DataError, match=r"TABLE_MISSING.*silver_x_absent"):
+        lineage.record(spark, warehouse, "run-1", "train", [(warehouse.table("silver_x_absent"), 0)])

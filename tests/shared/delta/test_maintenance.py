@@ -6,6 +6,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from shared.core.errors import DataError
+from shared.delta import lineage
 from shared.delta.maintenance import SAFE_HOURS, optimize, vacuum
 from shared.delta.read import read
 from shared.delta.tables import TableRef, Warehouse
@@ -44,6 +45,18 @@ def test_a_vacuum_that_would_take_a_file_of_a_needed_version_is_refused(spark: S
         vacuum(spark, table, keep_hours=0, below_safe_hours=True, keep_versions=[1, 0])
 
     assert read(spark, table, 0).count() == 10
+
+
+def test_what_a_recorded_run_was_trained_on_survives_a_vacuum_unless_named_otherwise(
+    spark: SparkSession, table: TableRef, tmp_path: Path
+) -> None:
+    lineage.record(spark, Warehouse(str(tmp_path)), "run-1", "train", [(table, 0)])
+
+    with pytest.raises(DataError, match=r"VERSION_NEEDED.*2 files of versions .0."):
+        vacuum(spark, table, keep_hours=0, below_safe_hours=True)
+    assert read(spark, table, 0).count() == 10
+
+    assert vacuum(spark, table, keep_hours=0, below_safe_hours=True, keep_versions=[1]).files == 2
 
 
 def test_a_vacuum_removes_what_nothing_needs_and_a_dry_run_only_counts(spark: SparkSession, table: TableRef) -> None:

@@ -1,11 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
 from shared.core.columns import Column, Table
-from shared.core.errors import ConfigError, EnvironmentProblem
+from shared.core.errors import ConfigError, DataError, EnvironmentProblem
+from shared.delta.read import read
 from shared.delta.tables import Warehouse, check_writable, create, exists
+from shared.delta.write import overwrite
 
 EVENTS = Table(
     "silver_x_events",
@@ -67,3 +70,53 @@ def test_uris_are_left_to_spark() -> None:
     check_writable(Warehouse("s3a://bucket/warehouse"))
 
     assert Warehouse("s3a://bucket/warehouse/").table("events").sql == "delta.`s3a://bucket/warehouse/events`"
+
+
+def checked_by(check: str | None) -> Table:
+    return Table("silver_x_events", (Column("id", "string"), Column("amount", "double", check=check)))
+
+
+def test_the_checks_of_a_table_follow_its_declaration(spark: SparkSession, tmp_path: Path) -> None:
+    ref = Warehouse(str(tmp_path)).table("events")
+    rows = spark.createDataFrame([("a", 5.0)], "id string, amount double")
+    create(spark, ref, checked_by("amount < 3"))
+    create(spark, ref, checked_by("amount < 9"))
+    overwrite(rows, ref)
+
+    with pytest.raises(DataError, match=r"CONSTRAINT_BROKEN.*holds rows"):
+        create(spark, ref, checked_by("amount > 7"))
+    create(spark, ref, checked_by(None))
+    overwrite(rows.withColumn("amount", rows["amount"] * 10), ref)
+
+    assert read(spark, ref).first()["amount"] == 50
+
+
+def test_a_check_that_is_no_predicate_on_the_columns_is_refused(spark: SparkSession, tmp_path: Path) -> None:
+    ref = Warehouse(str(tmp_path)).table("events")
+
+    with pytest.raises(ConfigError, match="CHECK_INVALID"):
+        create(spark, ref, checked_by("amuont < 3"))
+
+    assert not exists(spark, ref)
+
+
+def test_a_table_of_another_declaration_is_left_alone(spark: SparkSession, tmp_path: Path) -> None:
+    ref = Warehouse(str(tmp_path)).table("events")
+    create(spark, ref, EVENTS)
+
+    with pytest.raises(DataError, match="TABLE_DIFFERS"):
+        create(spark, ref, replace(EVENTS, columns=EVENTS.columns[:1], cluster_by=()))
+
+
+def test_a_table_that_cannot_be_read_is_not_taken_for_a_missing_one(spark: SparkSession, tmp_path: Path) -> None:
+    ref = Warehouse(str(tmp_path)).table("events")
+    overwrite(spark.range(3), ref)
+    log = tmp_path / "events/_delta_log/00000000000000000000.json"
+    lines = [line for line in log.read_text().splitlines() if "metaData" not in line]
+    log.write_text("\n".join(lines) + "\n")
+    (log.parent / f".{log.name}.crc").unlink(missing_ok=True)
+    log.with_suffix(".crc").unlink(missing_ok=True)
+    spark.sql("CLEAR CACHE")
+
+    with pytest.raises(EnvironmentProblem, match="TABLE_UNREADABLE"):
+        read(spark, ref)

@@ -7,19 +7,23 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from chispa import assert_df_equality
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shared.core.columns import Column, Table
 from shared.core.errors import DataError, EnvironmentProblem
+from shared.delta import problems
 from shared.delta.digest import digest
 from shared.delta.read import latest_version, read
 from shared.delta.tables import TableRef, Warehouse, create
-from shared.delta.write import append_once, merge_latest, overwrite, restore
+from shared.delta.write import Write, append_once, merge_latest, overwrite, restore
 
 ACCOUNTS = Table(
     "silver_x_accounts",
@@ -27,13 +31,19 @@ ACCOUNTS = Table(
     key=("id",),
 )
 
+WRITES = {
+    "append": partial(append_once, app_id="w", version=0),
+    "overwrite": overwrite,
+    "merge": partial(merge_latest, keys=["id"], order_by="day"),
+}
+
 
 @pytest.fixture
 def table(tmp_path: Path) -> TableRef:
     return Warehouse(str(tmp_path / "warehouse")).table("silver_x_accounts")
 
 
-def accounts(spark: SparkSession, *rows: tuple[int | None, float, str]) -> DataFrame:
+def accounts(spark: SparkSession, *rows: tuple[int | None, float, str | None]) -> DataFrame:
     return spark.createDataFrame(rows, "id int, amount double, day string")
 
 
@@ -70,6 +80,15 @@ def test_the_digest_tells_apart_rows_and_counts_them(spark: SparkSession) -> Non
     assert digest(swapped) == digest(spark.createDataFrame([("a", None), (None, "a")], "x string, y string"))
     assert digest(accounts(spark, (1, 1.0, "a"))) == digest(once)
     assert digest(accounts(spark, (1, 1.5, "a"))) != digest(once)
+
+
+def test_the_digest_tells_apart_names_and_types(spark: SparkSession) -> None:
+    # One and the same number in memory: 100 hundredths, and 100 days since 1970.
+    kinds = ("bigint '100'", "decimal(10,2) '1.00'", "decimal(10,1) '10.0'", "date '1970-04-11'")
+    rows = [spark.sql(f"SELECT CAST({kind.split()[1]} AS {kind.split()[0]}) AS x") for kind in kinds]
+    rows.append(rows[0].withColumnRenamed("x", "y"))
+
+    assert len({digest(row) for row in rows}) == 5
 
 
 def test_an_older_update_does_not_overwrite_a_newer_row(spark: SparkSession, table: TableRef) -> None:
@@ -164,6 +183,138 @@ def test_catalog_names_work_as_paths_do(spark: SparkSession, tmp_path: Path) -> 
         spark.sql("DROP DATABASE by_name CASCADE")
 
 
+@pytest.mark.parametrize("write", WRITES)
+def test_rows_with_a_column_missing_or_unknown_are_refused(spark: SparkSession, table: TableRef, write: str) -> None:
+    overwrite(accounts(spark, (1, 1.0, "a")), table)
+    for rows in (
+        accounts(spark, (2, 2.0, "b")).drop("amount"),
+        accounts(spark, (2, 2.0, "b")).withColumn("x", F.lit(1)),
+    ):
+        with pytest.raises(DataError, match="SCHEMA_MISMATCH"):
+            WRITES[write](rows, table)
+
+    assert [tuple(row) for row in read(spark, table).collect()] == [(1, 1.0, "a")]
+
+
+def test_a_table_gains_only_the_columns_that_are_allowed_by_name(spark: SparkSession, table: TableRef) -> None:
+    overwrite(accounts(spark, (1, 1.0, "a")), table)
+    wider = accounts(spark, (2, 2.0, "b")).withColumn("x", F.lit(1))
+
+    with pytest.raises(DataError, match=r"SCHEMA_MISMATCH.*'y'"):
+        append_once(wider.withColumn("y", F.lit(1)), table, app_id="w", version=0, new_columns=["x"])
+    append_once(wider, table, app_id="w", version=0, new_columns=["x"])
+    merge_latest(wider.withColumn("z", F.lit(2)), table, keys=["id"], order_by="day", new_columns=["z"])
+
+    assert read(spark, table).columns == ["id", "amount", "day", "x", "z"]
+    assert sorted((row["id"], row["x"]) for row in read(spark, table).collect()) == [(1, None), (2, 1)]
+
+
+def test_a_batch_before_one_that_was_written_is_refused(spark: SparkSession, table: TableRef) -> None:
+    append_once(accounts(spark, (1, 1.0, "a")), table, app_id="w", version=1)
+
+    with pytest.raises(DataError, match="BATCH_OUT_OF_ORDER"):
+        append_once(accounts(spark, (2, 2.0, "a")), table, app_id="w", version=0)
+
+    assert read(spark, table).count() == 1
+
+
+def test_a_batch_far_back_in_the_log_is_still_known(spark: SparkSession, table: TableRef) -> None:
+    append_once(accounts(spark, (1, 1.0, "a")), table, app_id="first", version=0)
+    for version in range(21):
+        append_once(accounts(spark, (2, 2.0, "a")), table, app_id="w", version=version, digest="same")
+
+    assert append_once(accounts(spark, (1, 1.0, "a")), table, app_id="first", version=0) == Write(0, 0, is_replay=True)
+
+
+def test_rows_outside_the_partition_they_replace_are_refused(spark: SparkSession, table: TableRef) -> None:
+    overwrite(accounts(spark, (1, 1.0, "a"), (2, 2.0, "b")), table, partition=None)
+
+    with pytest.raises(DataError, match="PARTITION_MISMATCH"):
+        overwrite(accounts(spark, (3, 3.0, "a")), table, partition={"day": "b"})
+
+    assert read(spark, table).count() == 2
+
+
+def test_an_update_without_a_time_is_older_than_any_other(spark: SparkSession, table: TableRef) -> None:
+    overwrite(accounts(spark, (1, 1.0, None), (2, 2.0, "a")), table)
+
+    merge_latest(accounts(spark, (1, 9.0, "a"), (1, 7.0, None), (2, 9.0, None)), table, keys=["id"], order_by="day")
+
+    assert sorted(tuple(row) for row in read(spark, table).collect()) == [(1, 9.0, "a"), (2, 2.0, "a")]
+
+
+def test_a_write_is_tried_again_after_another_writers_commit(spark: SparkSession, table: TableRef) -> None:
+    """The rows of the first write wait for a second one that begins after it and is done before it."""
+    overwrite(accounts(spark, (0, 0.0, "before")), table)
+    started, go = str(Path(str(table.path)).parent / "started"), str(Path(str(table.path)).parent / "go")
+
+    def wait(value: int) -> int:
+        Path(started).touch()
+        while not Path(go).exists():
+            time.sleep(0.05)
+        return value
+
+    waiting = F.udf(wait, "int")
+    rows = accounts(spark, (1, 1.0, "slow")).withColumn("id", waiting("id"))
+    written: list[Write] = []
+    slow = threading.Thread(target=lambda: written.append(overwrite(rows, table)))
+    slow.start()
+    try:
+        while slow.is_alive() and not Path(started).exists():
+            time.sleep(0.05)
+        quick = overwrite(accounts(spark, (2, 2.0, "quick")), table)
+    finally:
+        Path(go).touch()
+        slow.join()
+
+    assert (quick.version, written) == (1, [Write(2, 1)])
+    assert [row["day"] for row in read(spark, table).collect()] == ["slow"]
+
+
+def test_a_write_that_is_always_in_the_way_of_others_gives_up(table: TableRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(problems, "_FIRST_WAIT_SECONDS", 0)
+    tries = []
+
+    def conflict() -> None:
+        tries.append(1)
+        if len(tries) > 50:
+            raise RuntimeError("it would never give up")
+        raise PySparkException("[DELTA_CONCURRENT_APPEND.WITHOUT_HINT] Transaction conflict detected.")
+
+    with pytest.raises(EnvironmentProblem, match="WRITE_CONFLICT"):
+        problems.retried(table, conflict)
+
+    assert 2 <= len(tries) <= 10
+
+
+@pytest.mark.parametrize("kind", ["path", "name"])
+def test_overwriting_keeps_the_layout_and_the_properties(spark: SparkSession, tmp_path: Path, kind: str) -> None:
+    spark.sql(f"CREATE DATABASE IF NOT EXISTS by_layout LOCATION '{tmp_path / 'by_layout'}'")
+    ref = Warehouse(str(tmp_path / "w") if kind == "path" else "catalog:spark_catalog.by_layout").table("accounts")
+    try:
+        create(spark, ref, replace(ACCOUNTS, cluster_by=("id",), change_feed=True))
+        overwrite(accounts(spark, (1, 1.0, "a")), ref)
+
+        detail = spark.sql(f"DESCRIBE DETAIL {ref.sql}").first()
+        assert detail["clusteringColumns"] == ["id"]
+        assert detail["properties"]["delta.enableChangeDataFeed"] == "true"
+        with pytest.raises(DataError, match="CONSTRAINT_BROKEN"):
+            overwrite(accounts(spark, (1, -1.0, "a")), ref)
+    finally:
+        spark.sql("DROP DATABASE by_layout CASCADE")
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_table_made_by_a_write_is_open_to_other_readers_and_keeps_its_log(
+    spark: SparkSession, table: TableRef, write: str
+) -> None:
+    WRITES[write](accounts(spark, (1, 1.0, "a")), table)
+
+    properties = spark.sql(f"DESCRIBE DETAIL {table.sql}").first()["properties"]
+    assert properties["delta.enableDeletionVectors"] == "false"
+    assert properties["delta.logRetentionDuration"] == "interval 365 days"
+
+
 _CHILD = """
 import sys, time
 from pathlib import Path
@@ -209,13 +360,13 @@ def test_a_kill_between_write_and_commit_loses_and_doubles_nothing(spark: SparkS
 
 def test_merges_at_the_same_time_are_retried_until_both_are_in(spark: SparkSession, table: TableRef) -> None:
     overwrite(accounts(spark, (0, 0.0, "a")), table)
-    problems: list[BaseException] = []
+    found: list[BaseException] = []
 
     def merge(place: int) -> None:
         try:
             merge_latest(accounts(spark, (0, float(place), f"b{place}")), table, keys=["id"], order_by="day")
         except BaseException as error:  # noqa: BLE001 - shown by the assertion below
-            problems.append(error)
+            found.append(error)
 
     threads = [threading.Thread(target=merge, args=(place,)) for place in (1, 2)]
     for thread in threads:
@@ -223,7 +374,7 @@ def test_merges_at_the_same_time_are_retried_until_both_are_in(spark: SparkSessi
     for thread in threads:
         thread.join()
 
-    assert problems == []
+    assert found == []
     assert read(spark, table).first()["amount"] == 2.0
 
 

@@ -130,6 +130,8 @@ def test_a_database_that_is_down_is_a_problem_of_the_environment(spark: SparkSes
     ("settings", "code"),
     [
         ({"password": PASSWORD}, "SECRET_NOT_A_REFERENCE"),
+        ({"password": [PASSWORD]}, "SECRET_NOT_A_REFERENCE"),
+        ({"url": [PASSWORD]}, "URL_INVALID"),
         ({"url": f"jdbc:postgresql://tester:{PASSWORD}@localhost/db"}, "URL_INVALID"),
         ({"url": f"jdbc:postgresql://localhost/db?password={PASSWORD}"}, "URL_INVALID"),
         ({"properties": {"sslpassword": PASSWORD}}, "SECRET_NOT_A_REFERENCE"),

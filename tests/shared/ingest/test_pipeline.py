@@ -131,7 +131,9 @@ def test_bronze_goes_back_past_rows_that_a_killed_run_left_before_its_gate(
     assert [row["bill_id"] for row in read(spark, bronze).collect()] == [7]
 
 
-def test_bronze_goes_back_to_its_version_whatever_the_clocks_of_the_log_say(spark: SparkSession, tmp_path: Path) -> None:
+def test_bronze_goes_back_to_its_version_whatever_the_clocks_of_the_log_say(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     warehouse = Warehouse(str(tmp_path / "warehouse"))
     ingest(spark, csv(tmp_path / "good.csv", HEADER + "7,Gus,7\n"), BILLS, warehouse, ingest_id="one")
     bronze, silver = (warehouse.table(f"{layer}_test_bills") for layer in ("bronze", "silver"))

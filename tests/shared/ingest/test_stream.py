@@ -1,5 +1,7 @@
 """A folder as a stream: each file once, also after a failure between the write and the checkpoint's commit."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,26 @@ def test_a_refused_batch_changes_nothing_until_its_file_is_mended(spark: SparkSe
     assert (folder.ids(), folder.ids("bronze")) == ([1], [1])
     folder.put("b.csv", "2,2", "3,3")
     assert counts(folder.ingest(max_failed_share=0.1)) == (2, 2, 0)
+
+
+def test_a_file_that_is_much_older_than_those_taken_before_is_taken_too(spark: SparkSession, tmp_path: Path) -> None:
+    folder = Folder(spark, tmp_path, EVENTS)
+    folder.put("today.csv", "1,1")
+    folder.ingest()
+    folder.put("archive.csv", "2,2")
+    month_ago = time.time() - 30 * 86_400
+    os.utime(tmp_path / "in" / "archive.csv", (month_ago, month_ago))
+    assert counts(folder.ingest()) == (1, 1, 0)
+    assert folder.ids() == [1, 2]
+
+
+def test_a_file_with_names_only_changes_nothing_and_does_not_stop_the_next(spark: SparkSession, tmp_path: Path) -> None:
+    folder = Folder(spark, tmp_path, EVENTS)
+    folder.put("quiet day.csv")
+    assert counts(folder.ingest()) == (0, 0, 0)
+    folder.put("b.csv", "1,1")
+    assert counts(folder.ingest()) == (1, 1, 0)
+    assert folder.ids() == [1]
 
 
 def test_a_database_is_not_a_folder_of_files(spark: SparkSession, tmp_path: Path) -> None:
