@@ -254,7 +254,7 @@ def test_a_write_is_tried_again_after_another_writers_commit(spark: SparkSession
             time.sleep(0.05)
         return value
 
-    waiting = F.udf(wait, "int")
+    waiting = F.udf(wait, "int", useArrow=False)
     rows = accounts(spark, (1, 1.0, "slow")).withColumn("id", waiting("id"))
     written: list[Write] = []
     slow = threading.Thread(target=lambda: written.append(overwrite(rows, table)))
