@@ -200,9 +200,9 @@ def _snapshots(
     if not known:
         raise DataError(
             "OUTCOME_UNKNOWN",
-            f"No snapshot from {dates[0]} to {as_of} has a known outcome.",
+            f"None of the snapshots from {dates[0]} to {as_of} has a known outcome; {label.snapshots - len(dates)} were dropped.",
             f"{label.gap_days + label.outcome_days} days of data after a snapshot.",
-            "Shorten label.outcome_days or take more snapshots.",
+            "Shorten label.outcome_days or label.observation_days, or take more snapshots.",
         )
     rows = built.candidates.where(F.col(LABEL).isNotNull() | (F.col(SNAPSHOT_DATE) == F.lit(as_of)))
     days = [count.snapshot_date for count in counts if count.labelled]

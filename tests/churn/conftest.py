@@ -72,7 +72,7 @@ def cdnow_like(folder: Path, customers: int) -> Path:
         while day < min(until, 546):
             lines.append(f" {number:05d} {begin + timedelta(days=int(day)):%Y%m%d}  1  {draw.randrange(5, 60)}.77")
             day += draw.expovariate(1 / every)
-    lines.append(f" {0:05d} 19980630  1  9.77")
+    lines += [f" {0:05d} {day}  1  9.77" for day in (19970101, 19980630)]  # the ends of the log
     folder.mkdir()
     (folder / "CDNOW_master.txt").write_text("\n".join(lines) + "\n")
     return folder

@@ -36,8 +36,8 @@ def test_evaluating_alone_gives_the_metrics_of_the_run_and_the_decision_by_the_c
 
     assert result.exit_code == 0, result.output
     metrics = json.loads(result.stdout)["metrics"]
-    for kind in ("test", "baseline"):
-        assert metrics[kind] == pytest.approx(telco_run["metrics"][kind]), kind
+    for kind, name in (("test", "auc"), ("test", "log_loss"), ("test", "rows"), ("baseline", "log_loss")):
+        assert metrics[kind][name] == pytest.approx(telco_run["metrics"][kind][name]), name
     stored = evaluation(telco)
     assert stored["costs"] == costs
     assert stored["confusion"]["threshold"] == pytest.approx(0.5)
