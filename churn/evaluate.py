@@ -1,6 +1,7 @@
 """Look at the test rows once: metrics with intervals, beside a baseline and, where the truth is known, the ceiling."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -65,10 +66,18 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     }
     found = dict(zip(parts, in_parallel(spark, list(parts.values())), strict=True))
     test.unpersist()
+    metrics = found["metrics"]
+    document = {"run_id": run_id, "features_version": version, **_document(found, costs)}
+    tracking.write_document(challenger.run, "evaluation", document)
+    lineage.record(spark, warehouse, run_id, "evaluate", [(warehouse.table(FEATURES), version)])
+    shown = {kind: document[kind] for kind in ("test", "baseline", "ceiling") if document[kind]}
+    return StepResult({"rows_test": metrics.rows, "positives": metrics.positives}, metrics=shown)
+
+
+def _document(found: Mapping[str, Any], costs: thresholds.Costs) -> dict[str, Any]:
+    """Return what the report and the gate need to know, from the results by name."""
     metrics, decided = found["metrics"], found["decided"]
-    document: dict[str, Any] = {
-        "run_id": run_id,
-        "features_version": version,
+    return {
         "test": metrics.as_dict()
         | {"ece_by_chance": found["by_chance"]}
         | {f"{name}_ci": list(bounds) for name, bounds in found["intervals"].items()},
@@ -77,16 +86,12 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
         "points": [[p.threshold, p.true_positives, p.false_positives] for p in found["points"]],
         "calibration": [[b.predicted, b.observed, b.rows] for b in found["bins"]],
         "profit": thresholds.profit_curve(found["points"], costs),
-        "costs": config.costs.model_dump(),
+        "costs": asdict(costs),
         "confusion": decided.as_dict(),
         "profit_at_threshold": costs.profit(decided.true_positives, decided.false_positives),
         "slices": {name: found[f"slice {name}"] for name in SLICED if f"slice {name}" in found},
         "importance": found["importance"],
     }
-    tracking.write_document(challenger.run, "evaluation", document)
-    lineage.record(spark, warehouse, run_id, "evaluate", [(warehouse.table(FEATURES), version)])
-    shown = {kind: document[kind] for kind in ("test", "baseline", "ceiling") if document[kind]}
-    return StepResult({"rows_test": metrics.rows, "positives": metrics.positives}, metrics=shown)
 
 
 def promote(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
