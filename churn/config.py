@@ -1,18 +1,18 @@
 """Every setting of the churn vertical, with its default and unit.
 
-The shape of the source decides which of `conf/telco.yaml`, `conf/cdnow.yaml` or `conf/base.yaml` lies under your own file.
+Below your own file lies `conf/telco.yaml` or `conf/cdnow.yaml` for a publisher's files, `conf/base.yaml` for the embedded
+data, and for any other source nothing but the defaults here.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from shared.core.config import Settings
-from shared.core.errors import ConfigError
 from shared.core.run import RunConfig
 from shared.ingest.source import Source
 
@@ -37,15 +37,18 @@ class LabelConfig(Settings):
     """What churn means, and when it is asked. Only for event logs; a customer table brings its label.
 
     Args:
-        observation_days: a customer is at risk when seen in so many days before the snapshot.
+        observation_days: every window of a feature ends so many days before the snapshot at the latest, so rows with a
+            label and rows to score look back alike; snapshots with less log before them are left out. For ``purchases``
+            also: a customer is at risk when seen in these days. Time since signup is not cut.
         gap_days: days between the snapshot and the outcome window, in which one can still act.
         outcome_days: length of the outcome window.
-        as_of: end of the data, exclusive, and day of the last snapshot, which is scored; None: day after the last event.
+        as_of: end of the data, exclusive, and day of the last snapshot, which is scored; None: day after the last event,
+            after which it must not be.
         every_days: distance of the snapshots before it.
         snapshots: how many; those whose outcome is not known yet are counted, not labelled.
     """
 
-    observation_days: int = Field(180, ge=1)
+    observation_days: int = Field(90, ge=1)
     gap_days: int = Field(30, ge=0)
     outcome_days: int = Field(30, ge=1)
     as_of: date | None = None
@@ -67,9 +70,12 @@ class SplitConfig(Settings):
     test: float = Field(2, gt=0)
 
     @model_validator(mode="after")
-    def _shares(self) -> "SplitConfig":
-        if self.by == "customer" and self.validation + self.test >= 1:
-            raise ValueError("shares of customers must leave some for training")
+    def _parts(self) -> "SplitConfig":
+        parts = (self.validation, self.test)
+        if self.by == "customer" and sum(parts) >= 1:
+            raise ValueError("split.validation and split.test are shares of customers and must leave some for training")
+        if self.by == "time" and any(part < 1 or part != int(part) for part in parts):
+            raise ValueError("split.validation and split.test are numbers of snapshots: whole, at least 1")
         return self
 
 
@@ -106,6 +112,17 @@ class ModelConfig(Settings):
     max_correlation: float = Field(1.0, gt=0.0, le=1.0)
     positive_weight: float = Field(1.0, gt=0.0)
 
+    @model_validator(mode="after")
+    def _candidates(self) -> "ModelConfig":
+        singles = set(self.candidates) - {"blend"}
+        needed = 2 if "blend" in self.candidates else 1
+        if len(singles) < needed or len(set(self.candidates)) < len(self.candidates):
+            raise ValueError(
+                f"model.candidates is {list(self.candidates)}: name logistic, forest, boosted once each, at least one, "
+                "and at least two for their blend"
+            )
+        return self
+
 
 class CostConfig(Settings):
     """The money of one customer.
@@ -127,7 +144,8 @@ class ChurnConfig(RunConfig):
     Args:
         shape: ``subscriptions`` (five event tables), ``purchases`` (an event log) or ``customers`` (a labelled table).
         sources: per table how it is read where that differs, e.g. ``{customers: {path: crm.csv, delimiter: ";", columns:
-            {ID: customer_id}}}`` or ``{payments: {format: jdbc, database: {…}}}``; ``source`` must be set.
+            {ID: customer_id}}}`` or ``{payments: {format: jdbc, database: {…}}}``; ``source`` must be set, and when every
+            table has its own path or database it is only a name for the run.
         max_failed_share: share of rows of a table that may go to quarantine before the run stops.
         max_single_auc: a single feature that ranks the label better than this is taken for the label itself.
     """
@@ -154,26 +172,35 @@ class ChurnConfig(RunConfig):
         return self
 
 
-def layers(source: str | None) -> Sequence[str]:
-    """Return the yaml texts below the user's own: the base, and what the publisher's files at ``source`` call for.
+_AS_TRAINED = ("shape", "source", "sources", "sample", "label", "split", "model")
 
-    Raises:
-        ConfigError: a local ``source`` does not exist.
+
+def as_trained(recorded: Mapping[str, Any], config: ChurnConfig) -> ChurnConfig:
+    """Return the settings of a command that uses a model: what the model was trained on, and the command's own rest.
+
+    Shape, source, sample, label, split and model are the training run's, whatever the command says or leaves out;
+    costs, seed, warehouse, session and the others are the command's.
+
+    Args:
+        recorded: the document ``config`` of the training run.
+        config: settings of the command.
     """
-    base = _text("base.yaml")
+    then = ChurnConfig.model_validate(recorded)
+    return config.model_copy(update={name: getattr(then, name) for name in _AS_TRAINED})
+
+
+def layers(source: str | None) -> Sequence[str]:
+    """Return the yaml texts below the user's own: for the embedded data, or what the publisher's files call for."""
     if source is None:
-        return (base,)
+        return (_text("base.yaml"),)
     names = {source.rstrip("/").rpartition("/")[2]}
-    if "://" not in source:
-        path = Path(source)
-        if not path.exists():
-            raise ConfigError("SOURCE_MISSING", f"Nothing at {source}.", "A folder or file.", "Check --source.")
-        names |= {child.name for child in path.iterdir()} if path.is_dir() else set()
+    if "://" not in source and Path(source).is_dir():
+        names |= {child.name for child in Path(source).iterdir()}
     if "Telco-Customer-Churn.csv" in names:
-        return (base, _text("telco.yaml"))
+        return (_text("telco.yaml"),)
     if names & {"CDNOW_master.txt.gz", "CDNOW_master.txt"}:
-        return (base, _text("cdnow.yaml"))
-    return (base,)
+        return (_text("cdnow.yaml"),)
+    return ()
 
 
 def _text(name: str) -> str:

@@ -1,6 +1,7 @@
 """Look at the test rows once: metrics with intervals, beside a baseline and, where the truth is known, the ceiling."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ from pyspark.sql import functions as F
 from churn import sample as generator
 from churn.algorithms import reasons
 from churn.algorithms.candidates import PROBABILITY, Inputs
-from churn.config import ChurnConfig
+from churn.config import ChurnConfig, as_trained
 from churn.features import FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL, SNAPSHOT_DATE
 from churn.train import MODEL, ROW_KEY, refuse_overlap
@@ -37,6 +38,7 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     client = tracking.connect(config, MODEL)
     challenger = models.find(client, MODEL, models.CHALLENGER)
     training = tracking.read_document(challenger.run, "training")
+    config = as_trained(tracking.read_document(challenger.run, "config"), config)
     warehouse = Warehouse(config.warehouse)
     version = latest_version(spark, warehouse.table(FEATURES))
     rows = read(spark, warehouse.table(FEATURES), version)
@@ -48,7 +50,7 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     test = model.transform(unseen).cache()
     test.count()  # once, not by each of those who read it below
     scored: dict[str, Any] = {"label": LABEL, "probability": PROBABILITY}
-    costs = thresholds.Costs(config.costs.contact, config.costs.value_saved, config.costs.success_rate)
+    costs = thresholds.Costs(**config.costs.model_dump())
     inputs = Inputs(**{name: tuple(columns) for name, columns in training["inputs"].items()})
     parts: dict[str, Callable[[], Any]] = {
         "importance": partial(_importance, test, model, inputs, training["typical"]),
@@ -56,18 +58,26 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
         "metrics": partial(binary.evaluate, test, **scored),
         "rate": lambda: train_rows.agg(F.avg(LABEL)).collect()[0][0],
         "points": partial(binary.points, test, **scored),
-        "decided": partial(thresholds.confusion, test, training["threshold"], **scored),
+        "decided": partial(thresholds.confusion, test, costs.threshold, **scored),
         "bins": partial(calibration.curve, test, **scored),
         "by_chance": partial(calibration.ece_by_chance, test, **scored),
-        "ceiling": partial(_ceiling, spark, config, test),
+        "ceiling": partial(ceiling, spark, config, test),
         **{f"slice {name}": partial(binary.by_slice, test, name, **scored) for name in SLICED if name in test.columns},
     }
     found = dict(zip(parts, in_parallel(spark, list(parts.values())), strict=True))
     test.unpersist()
+    metrics = found["metrics"]
+    document = {"run_id": run_id, "features_version": version, **_document(found, costs)}
+    tracking.write_document(challenger.run, "evaluation", document)
+    lineage.record(spark, warehouse, run_id, "evaluate", [(warehouse.table(FEATURES), version)])
+    shown = {kind: document[kind] for kind in ("test", "baseline", "ceiling") if document[kind]}
+    return StepResult({"rows_test": metrics.rows, "positives": metrics.positives}, metrics=shown)
+
+
+def _document(found: Mapping[str, Any], costs: thresholds.Costs) -> dict[str, Any]:
+    """Return what the report and the gate need to know, from the results by name."""
     metrics, decided = found["metrics"], found["decided"]
-    document: dict[str, Any] = {
-        "run_id": run_id,
-        "features_version": version,
+    return {
         "test": metrics.as_dict()
         | {"ece_by_chance": found["by_chance"]}
         | {f"{name}_ci": list(bounds) for name, bounds in found["intervals"].items()},
@@ -76,15 +86,12 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
         "points": [[p.threshold, p.true_positives, p.false_positives] for p in found["points"]],
         "calibration": [[b.predicted, b.observed, b.rows] for b in found["bins"]],
         "profit": thresholds.profit_curve(found["points"], costs),
+        "costs": asdict(costs),
         "confusion": decided.as_dict(),
         "profit_at_threshold": costs.profit(decided.true_positives, decided.false_positives),
         "slices": {name: found[f"slice {name}"] for name in SLICED if f"slice {name}" in found},
         "importance": found["importance"],
     }
-    tracking.write_document(challenger.run, "evaluation", document)
-    lineage.record(spark, warehouse, run_id, "evaluate", [(warehouse.table(FEATURES), version)])
-    shown = {kind: document[kind] for kind in ("test", "baseline", "ceiling") if document[kind]}
-    return StepResult({"rows_test": metrics.rows, "positives": metrics.positives}, metrics=shown)
 
 
 def promote(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
@@ -109,18 +116,7 @@ def promote(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult
     return StepResult({"promoted_version": champion.version}, model=champion.as_dict())
 
 
-def _intervals(test: DataFrame, config: ChurnConfig) -> dict[str, tuple[float, float]]:
-    return bootstrap.intervals(
-        test,
-        unit=CUSTOMER_ID,
-        label=LABEL,
-        probability=PROBABILITY,
-        replicates=config.bootstrap_replicates,
-        seed=config.seed,
-    )
-
-
-def _ceiling(spark: SparkSession, config: ChurnConfig, test: DataFrame) -> dict[str, Any]:
+def ceiling(spark: SparkSession, config: ChurnConfig, test: DataFrame) -> dict[str, Any]:
     """Return the metrics of the true probabilities on the same rows; empty where the truth is not known."""
     if config.source is not None or (config.label.gap_days, config.label.outcome_days) != (
         generator.GAP_DAYS,
@@ -136,9 +132,19 @@ def _ceiling(spark: SparkSession, config: ChurnConfig, test: DataFrame) -> dict[
     return binary.evaluate(known, label=LABEL, probability=generator.CHURN_PROBABILITY).as_dict()
 
 
+def _intervals(test: DataFrame, config: ChurnConfig) -> dict[str, tuple[float, float]]:
+    return bootstrap.intervals(
+        test,
+        unit=CUSTOMER_ID,
+        label=LABEL,
+        probability=PROBABILITY,
+        replicates=config.bootstrap_replicates,
+        seed=config.seed,
+    )
+
+
 def _importance(test: DataFrame, model: Any, inputs: Inputs, typical: dict[str, Any]) -> list[list[Any]]:
     """Return each feature with its mean absolute contribution over a hash sample of the test rows."""
     sampled = test.drop(PROBABILITY).orderBy(F.xxhash64(CUSTOMER_ID, SNAPSHOT_DATE)).limit(_EXPLAINED_ROWS)
-    numbered = sampled.withColumn(reasons.ROW, F.monotonically_increasing_id()).localCheckpoint()
-    contributed = reasons.with_contributions(numbered, model, inputs, typical)
+    contributed = reasons.with_contributions(sampled, model, inputs, typical, key=ROW_KEY)
     return [list(pair) for pair in reasons.mean_absolute(contributed, inputs)]

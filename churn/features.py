@@ -1,7 +1,7 @@
 """Features of a customer on a snapshot day, for every shape of source, as one table with label and split.
 
-Only days before the snapshot are seen. Row-wise features are plain columns here; what learns from training rows
-(medians, levels, knots) is fitted in `churn.train` and nowhere else.
+Only the observation window before the snapshot is seen, and how long ago a customer came. Row-wise features are plain
+columns here; what learns from training rows (medians, levels, knots) is fitted in `churn.train` and nowhere else.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from shared.delta.write import overwrite
 from shared.features import windows
 from shared.features.split import by_hash
 from shared.features.text import standardised
-from shared.features.windows import WindowFeature
+from shared.features.windows import WindowFeature, ratio
 
 FEATURES = "gold_churn_features"
 SPLIT = "split"
@@ -45,12 +45,10 @@ _SERVICES = (
 def features(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     """Build the feature table: one row per customer and snapshot, with label and split."""
     warehouse = Warehouse(config.warehouse)
-    tables, build = {
-        "customers": ((schema.TELCO,), _of_customers),
-        "purchases": ((schema.PURCHASES,), _of_purchases),
-        "subscriptions": (schema.EVENT_LOG, _of_subscriptions),
-    }[config.shape]
-    reads = [(ref, latest_version(spark, ref)) for ref in (warehouse.table(table.name) for table in tables)]
+    builders = {"customers": _of_customers, "purchases": _of_purchases, "subscriptions": _of_subscriptions}
+    build = builders[config.shape]
+    refs = [warehouse.table(table.name) for table in schema.SHAPES[config.shape]]
+    reads = [(ref, latest_version(spark, ref)) for ref in refs]
     rows, facts = build(config, {ref.label: read(spark, ref, version) for ref, version in reads})
     table = warehouse.table(FEATURES)
     written = overwrite(rows, table, schema_may_change=True)
@@ -118,67 +116,67 @@ def _of_purchases(config: ChurnConfig, tables: Mapping[str, DataFrame]) -> tuple
 def _of_subscriptions(config: ChurnConfig, tables: Mapping[str, DataFrame]) -> tuple[DataFrame, dict[str, int]]:
     contracts = tables[schema.SUBSCRIPTIONS.name]
     snapshots, days, facts = _snapshots(contracts, tables[schema.USAGE.name], config, "ended")
-    return _split(of_subscriptions(tables, snapshots), days, config), facts
+    return _split(of_subscriptions(tables, snapshots, config.label), days, config), facts
 
 
 def of_purchases(purchases: DataFrame, snapshots: DataFrame, label: LabelConfig) -> DataFrame:
-    """Return recency, frequency, monetary value, trends and gaps of buyers as of their snapshots.
+    """Return recency, frequency, monetary value, trends and gaps of buyers in the observation window of their snapshots.
 
     Columns of ``snapshots`` are kept. Amounts are in the currency of the source, recency and gaps in days.
     """
-    near, far = max(label.observation_days // 4, 1), max(label.observation_days // 2, 2)
+    whole, far, near = label.observation_days, max(label.observation_days // 2, 1), max(label.observation_days // 4, 1)
     wanted = [
-        WindowFeature("days_since_last", "days_since_last"),
-        WindowFeature("tenure_days", "days_since_first"),
-        WindowFeature("purchases", "count"),
-        WindowFeature("purchase_days", "distinct_days"),
-        WindowFeature("amount", "sum", "amount"),
-        WindowFeature("amount_mean", "mean", "amount"),
-        WindowFeature("amount_max", "max", "amount"),
-        WindowFeature("quantity", "sum", "quantity"),
+        WindowFeature("days_since_last", "days_since_last", days=whole),
+        WindowFeature("days_since_first", "days_since_first", days=whole),
+        WindowFeature("purchases", "count", days=whole),
+        WindowFeature("purchase_days", "distinct_days", days=whole),
+        WindowFeature("amount", "sum", "amount", days=whole),
+        WindowFeature("amount_mean", "mean", "amount", days=whole),
+        WindowFeature("amount_max", "max", "amount", days=whole),
+        WindowFeature("quantity", "sum", "quantity", days=whole),
         WindowFeature("purchases_near", "count", days=near),
         WindowFeature("purchases_far", "count", days=far),
         WindowFeature("amount_near", "sum", "amount", days=near),
         WindowFeature("amount_far", "sum", "amount", days=far),
     ]
-    seen = _as_of(purchases, snapshots, wanted)
-    gaps = _gaps(purchases, snapshots)
-    trend = F.col("purchases_near") / F.nullif(F.col("purchases_far"), F.lit(0))
     return (
-        snapshots.join(seen, [CUSTOMER_ID, SNAPSHOT_DATE])
-        .join(gaps, [CUSTOMER_ID, SNAPSHOT_DATE], "left")
-        .withColumn("purchase_trend", trend)
-        .withColumn("gap_ratio", F.col("days_since_last") / F.nullif(F.col("median_gap_days"), F.lit(0)))
+        snapshots.join(_as_of(purchases, snapshots, wanted), [CUSTOMER_ID, SNAPSHOT_DATE])
+        .join(_gaps(purchases, snapshots, whole), [CUSTOMER_ID, SNAPSHOT_DATE], "left")
+        .withColumn("purchase_trend", ratio(F.col("purchases_near"), F.col("purchases_far")))
+        .withColumn("gap_ratio", ratio(F.col("days_since_last"), F.col("median_gap_days")))
     )
 
 
-def of_subscriptions(tables: Mapping[str, DataFrame], snapshots: DataFrame) -> DataFrame:
-    """Return usage, payment, support, contract and customer features of subscribers as of their snapshots."""
+def of_subscriptions(tables: Mapping[str, DataFrame], snapshots: DataFrame, label: LabelConfig) -> DataFrame:
+    """Return usage, payment, support, contract and customer features of subscribers as of their snapshots.
+
+    ``_30`` and ``_90`` are windows of so many days, cut to the observation window; so are the gaps between days of use.
+    """
+    month, quarter = min(30, label.observation_days), min(90, label.observation_days)
     usage, payments, support = (tables[table.name] for table in (schema.USAGE, schema.PAYMENTS, schema.SUPPORT))
     of_usage = [
-        WindowFeature("days_since_use", "days_since_last", days=90),
-        WindowFeature("use_days_30", "count", days=30),
-        WindowFeature("use_days_90", "count", days=90),
-        WindowFeature("minutes_30", "sum", "minutes", days=30),
-        WindowFeature("minutes_90", "sum", "minutes", days=90),
+        WindowFeature("days_since_use", "days_since_last", days=quarter),
+        WindowFeature("use_days_30", "count", days=month),
+        WindowFeature("use_days_90", "count", days=quarter),
+        WindowFeature("minutes_30", "sum", "minutes", days=month),
+        WindowFeature("minutes_90", "sum", "minutes", days=quarter),
     ]
-    failed = payments.where("is_failed")
-    of_payments = [WindowFeature("failed_90", "count", days=90), WindowFeature("failed_all", "count")]
     of_support = [
-        WindowFeature("tickets_30", "count", days=30),
-        WindowFeature("tickets_90", "count", days=90),
-        WindowFeature("severity_90", "max", "severity", days=90),
+        WindowFeature("tickets_30", "count", days=month),
+        WindowFeature("tickets_90", "count", days=quarter),
+        WindowFeature("severity_90", "max", "severity", days=quarter),
     ]
+    of_payments = [WindowFeature("failed_90", "count", days=quarter)]
     keys = [CUSTOMER_ID, SNAPSHOT_DATE]
     return (
         snapshots.join(_as_of(usage, snapshots, of_usage), keys)
-        .join(_gaps(usage, snapshots), keys, "left")
-        .join(_as_of(failed, snapshots, of_payments), keys)
+        .join(_gaps(usage, snapshots, label.observation_days), keys, "left")
+        .join(_as_of(payments.where("is_failed"), snapshots, of_payments), keys)
         .join(_as_of(support, snapshots, of_support), keys)
-        .join(_contract(tables[schema.SUBSCRIPTIONS.name], snapshots), keys)
+        .join(_contract(tables[schema.SUBSCRIPTIONS.name], snapshots, quarter), keys)
         .join(_person(tables[schema.CUSTOMERS.name]), CUSTOMER_ID, "left")
-        .withColumn("minutes_trend", F.col("minutes_30") * 3 / F.nullif(F.col("minutes_90"), F.lit(0)))
-        .withColumn("gap_ratio", F.col("days_since_use") / F.nullif(F.col("median_gap_days"), F.lit(0)))
+        .withColumn("minutes_trend", ratio(F.col("minutes_30") * 3, F.col("minutes_90")))
+        .withColumn("gap_ratio", ratio(F.col("days_since_use"), F.col("median_gap_days")))
         .withColumn("failed_90_basic", F.when(F.col("plan") == "basic", F.col("failed_90")).otherwise(0))
         .withColumn("tenure_days", F.date_diff(SNAPSHOT_DATE, "signup_date"))
         .drop("signup_date")
@@ -193,9 +191,8 @@ def _snapshots(
     Those to score now, whose outcome nobody knows, have no label.
     """
     label = config.label
+    as_of, dates = snapshot_days(label, *(generator.log_ends(config) or labels.observed(activity)))
     lengths = labels.LabelWindows(label.observation_days, label.gap_days, label.outcome_days)
-    as_of = label.as_of or generator.as_of_date(config) or labels.observed_until(activity)
-    dates = labels.snapshot_dates(as_of, label.snapshots, label.every_days)
     built = labels.snapshots(facts, lengths, dates, as_of, rule=rule)
     built = replace(built, candidates=built.candidates.cache())  # counted here, then joined with every feature
     counts = built.counts()
@@ -203,16 +200,56 @@ def _snapshots(
     if not known:
         raise DataError(
             "OUTCOME_UNKNOWN",
-            f"No snapshot up to {as_of} has a known outcome.",
+            f"None of the snapshots from {dates[0]} to {as_of} has a known outcome; {label.snapshots - len(dates)} were dropped.",
             f"{label.gap_days + label.outcome_days} days of data after a snapshot.",
-            "Shorten label.outcome_days or take more snapshots.",
+            "Shorten label.outcome_days or label.observation_days, or take more snapshots.",
         )
-    is_current = F.col(SNAPSHOT_DATE) == F.lit(as_of)
-    rows = built.candidates.where(F.col(LABEL).isNotNull() | is_current)
-    current = counts[-1].unknown if counts[-1].snapshot_date == as_of else 0
-    unknown = sum(count.unknown for count in counts) - current
+    rows = built.candidates.where(F.col(LABEL).isNotNull() | (F.col(SNAPSHOT_DATE) == F.lit(as_of)))
     days = [count.snapshot_date for count in counts if count.labelled]
-    return rows, days, {"labelled": known, "churned": sum(c.positives for c in counts), "outcome_unknown": unknown}
+    return (
+        rows,
+        days,
+        {
+            "labelled": known,
+            "churned": sum(count.positives for count in counts),
+            "outcome_unknown": sum(count.unknown for count in counts[:-1]),
+            "snapshots_dropped": label.snapshots - len(dates),
+        },
+    )
+
+
+def snapshot_days(label: LabelConfig, begin: date, end: date) -> tuple[date, tuple[date, ...]]:
+    """Return the as-of day, and the snapshot days up to it whose observation window lies within the log, ascending.
+
+    Args:
+        label: the windows.
+        begin: first day of the log.
+        end: first day after it.
+
+    Raises:
+        DataError: the as-of day lies after the log, or the log is shorter than the observation window.
+
+    >>> snapshot_days(LabelConfig(observation_days=90, snapshots=4), date(2024, 1, 1), date(2024, 5, 1))
+    (datetime.date(2024, 5, 1), (datetime.date(2024, 4, 1), datetime.date(2024, 5, 1)))
+    """
+    as_of = label.as_of or end
+    if as_of > end:
+        raise DataError(
+            "AS_OF_AFTER_DATA",
+            f"label.as_of is {as_of}, and the newest event is of {end - timedelta(days=1)}.",
+            f"At most {end}: later nothing is known, and silence would be taken for churn.",
+            "Correct label.as_of, or leave it out.",
+        )
+    every = labels.snapshot_dates(as_of, label.snapshots, label.every_days)
+    whole = tuple(day for day in every if day - timedelta(days=label.observation_days) >= begin)
+    if not whole:
+        raise DataError(
+            "LOG_TOO_SHORT",
+            f"The log begins on {begin}, less than {label.observation_days} days before {as_of}.",
+            "label.observation_days of log before a snapshot.",
+            "Shorten label.observation_days.",
+        )
+    return as_of, whole
 
 
 def _as_of(events: DataFrame, snapshots: DataFrame, wanted: Sequence[WindowFeature]) -> DataFrame:
@@ -220,13 +257,14 @@ def _as_of(events: DataFrame, snapshots: DataFrame, wanted: Sequence[WindowFeatu
     return windows.aggregate_as_of(events, keys, wanted, entity=CUSTOMER_ID, event_ts=EVENT_TS, snapshot=SNAPSHOT_DATE)
 
 
-def _gaps(events: DataFrame, snapshots: DataFrame) -> DataFrame:
+def _gaps(events: DataFrame, snapshots: DataFrame, days: int) -> DataFrame:
     keys = snapshots.select(CUSTOMER_ID, SNAPSHOT_DATE)
-    return windows.gap_features(events, keys, entity=CUSTOMER_ID, event_ts=EVENT_TS, snapshot=SNAPSHOT_DATE)
+    names = {"entity": CUSTOMER_ID, "event_ts": EVENT_TS, "snapshot": SNAPSHOT_DATE}
+    return windows.gap_features(events, keys, **names, days=days)
 
 
-def _contract(contracts: DataFrame, snapshots: DataFrame) -> DataFrame:
-    """Return plan, price, tenure and recent price increases from the contract periods begun before the snapshot."""
+def _contract(contracts: DataFrame, snapshots: DataFrame, days: int) -> DataFrame:
+    """Return plan, price, time under contract and price increases of the last ``days``, from the periods begun before."""
     keys = [CUSTOMER_ID, SNAPSHOT_DATE]
     started = F.col("start_date")
     begun = snapshots.select(*keys).join(contracts, CUSTOMER_ID).where(started < F.col(SNAPSHOT_DATE))
@@ -236,9 +274,10 @@ def _contract(contracts: DataFrame, snapshots: DataFrame) -> DataFrame:
     dearer = contracts.select(
         CUSTOMER_ID, F.col("end_date").alias("start_date"), F.col("monthly_price").alias("_old_price")
     )
+    is_recent = started >= F.date_sub(SNAPSHOT_DATE, days)
     raised = (
         begun.join(dearer, [CUSTOMER_ID, "start_date"])
-        .where((F.col("monthly_price") > F.col("_old_price")) & (started >= F.date_sub(SNAPSHOT_DATE, 90)))
+        .where((F.col("monthly_price") > F.col("_old_price")) & is_recent)
         .groupBy(*keys)
         .agg(F.count("*").cast("int").alias("raises_90"))
     )

@@ -14,10 +14,11 @@ from churn import sample as generator
 from churn import schema
 from churn.config import ChurnConfig
 from shared.core.columns import Table
-from shared.core.errors import AcceleratorError, ConfigError, did_you_mean
+from shared.core.errors import AcceleratorError, ConfigError, DataError, did_you_mean
 from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
-from shared.delta.tables import Warehouse
+from shared.delta.read import read
+from shared.delta.tables import Warehouse, exists
 from shared.delta.write import overwrite
 from shared.ingest.pipeline import Landed, land, publish, take_back
 from shared.ingest.source import Source
@@ -31,6 +32,7 @@ _RULES = f"table string, {COLUMNS}"
 def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     """Bring the source into bronze, silver and quarantine tables; stop when too many rows are broken."""
     warehouse = Warehouse(config.warehouse)
+    _refuse_other_shapes(spark, config, warehouse)
     landed = _land_all(spark, config, run_id)
     done = in_parallel(spark, [partial(publish, each) for each in landed])
     checked = [{"table": result.table, **row} for result in done for row in as_rows(result.rules)]
@@ -43,6 +45,20 @@ def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
         },
         tables={name: facts for result in done for name, facts in result.tables.items()},
     )
+
+
+def _refuse_other_shapes(spark: SparkSession, config: ChurnConfig, warehouse: Warehouse) -> None:
+    """Refuse a warehouse that belongs to another shape, whose features, model and scores this run would replace."""
+    for shape, tables in schema.SHAPES.items():
+        for ref, table in ((warehouse.table(table.name), table) for table in tables if shape != config.shape):
+            # Two shapes have a table of customers; its columns tell whose it is.
+            if exists(spark, ref) and set(read(spark, ref).columns) == set(table.names):
+                raise DataError(
+                    "WAREHOUSE_OF_ANOTHER_SHAPE",
+                    f"{config.warehouse} holds {ref.label} of shape {shape}, and the source is of shape {config.shape}.",
+                    "One shape in a warehouse.",
+                    "Use another --warehouse.",
+                )
 
 
 def _land_all(spark: SparkSession, config: ChurnConfig, run_id: str) -> list[Landed]:
@@ -61,7 +77,7 @@ def _land_all(spark: SparkSession, config: ChurnConfig, run_id: str) -> list[Lan
         )
         landed.append(each)
 
-    (first, *others) = _sources(config)
+    (first, *others) = sources_of(config)
     try:
         bring(*first, None)
         # The others refer to the customers, which come first.
@@ -74,19 +90,29 @@ def _land_all(spark: SparkSession, config: ChurnConfig, run_id: str) -> list[Lan
     return sorted(landed, key=lambda each: order.index(each.table.name))
 
 
-def _sources(config: ChurnConfig) -> Sequence[tuple[Table, Source]]:
+def sources_of(config: ChurnConfig) -> list[tuple[Table, Source]]:
+    """Return every table of the shape and how it is read, in the order of ingestion.
+
+    Raises:
+        ConfigError: `sources` names a table that the shape does not have, or there is nothing at a local `source` that
+            a table is to be read from.
+    """
     shapes: dict[str, Callable[[str], Sequence[tuple[Table, Source]]]] = {
         "customers": _telco,
         "purchases": _cdnow,
         "subscriptions": _event_tables,
     }
-    sources = shapes[config.shape](config.source or generator.folder(config))
+    path = config.source or generator.folder(config)
+    sources = shapes[config.shape](path)
     known = {table.name.removeprefix("silver_churn_"): table for table, _ in sources}
     for name in config.sources:
         if name not in known:
             found = f"sources.{name} names no table of shape {config.shape}."
             raise ConfigError("TABLE_UNKNOWN", found, f"Some of {sorted(known)}.", did_you_mean(name, known))
     own = {known[name]: source for name, source in config.sources.items()}
+    from_source = [t for t in known.values() if t not in own or not (own[t].path or own[t].database)]
+    if config.source and from_source and "://" not in path and not Path(path).exists():
+        raise ConfigError("SOURCE_MISSING", f"Nothing at {path}.", "A folder or file.", "Check --source.")
     return [(table, own[table].over(source) if table in own else source) for table, source in sources]
 
 
@@ -129,9 +155,9 @@ def _expectations(table: Table, customers: DataFrame | None) -> list[Expectation
     rules: list[Expectation] = []
     if table is schema.TELCO:
         rules += [in_set("contract", ["Month-to-month", "One year", "Two year"])]
-    if schema.EVENT_TS in table.names:
-        is_past = F.col(schema.EVENT_TS) <= F.current_timestamp()
-        rules.append(satisfies("not_future", schema.EVENT_TS, is_past, "must not lie in the future"))
+    for name in {schema.EVENT_TS, "signup_date"}.intersection(table.names):
+        is_past = F.col(name) <= F.current_timestamp()
+        rules.append(satisfies("not_future", name, is_past, "must not lie in the future"))
     if customers is not None:
         rules.append(referential(schema.CUSTOMER_ID, customers, schema.CUSTOMER_ID))
     return rules

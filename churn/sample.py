@@ -27,7 +27,6 @@ from shared.core.draws import Draw
 from shared.core.errors import ConfigError
 from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
-from shared.evaluation.binary import evaluate
 from shared.ingest.source import Format
 
 PERIOD_DAYS = 30
@@ -174,27 +173,6 @@ def generate(
         schema.SUPPORT.name: _support(lives, settings, draw),
     }
     return Sample(tables, _truth(decisions, settings), settings, lives)
-
-
-def bayes_auc(
-    truth: DataFrame,
-    snapshot_dates: Sequence[date],
-    *,
-    gap_days: int = GAP_DAYS,
-    outcome_days: int = OUTCOME_DAYS,
-) -> float | None:
-    """Return the ROC AUC of the true probabilities for the labels at ``snapshot_dates``: no model can expect more.
-
-    It is measured on the very rows that the label factory labels at those days, so a model is compared with it row for
-    row. None when the truth of these windows or of any of these days is not known, or when there is only one class.
-    """
-    if (gap_days, outcome_days) != (GAP_DAYS, OUTCOME_DAYS):
-        return None
-    known = truth.where(F.col(LABEL).isNotNull() & F.col(SNAPSHOT_DATE).isin(list(snapshot_dates)))
-    days, classes = known.agg(F.count_distinct(SNAPSHOT_DATE), F.count_distinct(LABEL)).collect()[0]
-    if days != len(set(snapshot_dates)) or classes != 2:
-        return None
-    return evaluate(known, label=LABEL, probability=CHURN_PROBABILITY).auc
 
 
 def _date(settings: Settings, period: int) -> date:
@@ -561,6 +539,6 @@ def _write_manifest(spark: SparkSession, path: str, manifest: dict[str, Any]) ->
     line.write.mode("overwrite").text(f"{path}/manifest")
 
 
-def as_of_date(config: ChurnConfig) -> date | None:
-    """Return the first day without data of the embedded data; None when there is a source."""
-    return None if config.source is not None else START_DATE + timedelta(days=config.sample.days)
+def log_ends(config: ChurnConfig) -> tuple[date, date] | None:
+    """Return the first day of the embedded data and the first day without; None when there is a source."""
+    return None if config.source is not None else (START_DATE, START_DATE + timedelta(days=config.sample.days))

@@ -199,3 +199,6 @@ CDNOW_COLUMNS: dict[str, str] = {
 
 EVENT_LOG: tuple[Table, ...] = (CUSTOMERS, SUBSCRIPTIONS, USAGE, PAYMENTS, SUPPORT)
 """What a subscription business delivers, and what `churn.sample` generates, in the order of ingestion."""
+
+SHAPES: dict[str, tuple[Table, ...]] = {"customers": (TELCO,), "purchases": (PURCHASES,), "subscriptions": EVENT_LOG}
+"""The tables of each shape of source, in the order of ingestion."""

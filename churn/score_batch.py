@@ -8,15 +8,17 @@ from pyspark.sql import functions as F
 
 from churn.algorithms import reasons
 from churn.algorithms.candidates import PROBABILITY, Inputs
-from churn.config import ChurnConfig
+from churn.config import ChurnConfig, as_trained
 from churn.features import FEATURES, SPLIT
-from churn.schema import CUSTOMER_ID, SNAPSHOT_DATE
-from churn.train import MODEL
+from churn.schema import CUSTOMER_ID, LABEL, SNAPSHOT_DATE
+from churn.train import MODEL, ROW_KEY
+from shared.core.errors import DataError
 from shared.core.run import StepResult
 from shared.delta import lineage
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.delta.write import overwrite
+from shared.evaluation.thresholds import Costs
 from shared.registry import models, tracking
 
 SCORES = "gold_churn_scores"
@@ -24,26 +26,32 @@ _REASONS = 3
 
 
 def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
-    """Score the customers at risk now with the champion, with a decision and the three main reasons."""
+    """Score the customers at risk now with the champion, with a decision and the three main reasons.
+
+    The threshold follows from the costs of this command.
+
+    Raises:
+        DataError: there is nobody to score; the scores stay as they are.
+    """
     client = tracking.connect(config, MODEL)
     champion = models.find(client, MODEL, models.CHAMPION)
     training = tracking.read_document(champion.run, "training")
+    config = as_trained(tracking.read_document(champion.run, "config"), config)
+    costs = Costs(**config.costs.model_dump())
     warehouse = Warehouse(config.warehouse)
     source, target = warehouse.table(FEATURES), warehouse.table(SCORES)
     version = latest_version(spark, source)
     inputs = Inputs(**{name: tuple(columns) for name, columns in training["inputs"].items()})
-    rows = population(read(spark, source, version), config)
-    numbered = rows.withColumn(reasons.ROW, F.monotonically_increasing_id()).localCheckpoint()
-    scored = reasons.with_contributions(numbered, models.load(champion), inputs, training["typical"])
-    threshold = F.lit(training["threshold"])
-    result = scored.localCheckpoint()
+    features = read(spark, source, version)
+    rows = population(features, config)
+    scored = reasons.with_contributions(rows, models.load(champion), inputs, training["typical"], key=ROW_KEY).cache()
     written = overwrite(
-        result.select(
+        scored.select(
             CUSTOMER_ID,
             SNAPSHOT_DATE,
             PROBABILITY,
-            decile(result).alias("decile"),
-            F.when(F.col(PROBABILITY) >= threshold, "contact").otherwise("leave").alias("decision"),
+            decile(scored).alias("decile"),
+            F.when(F.col(PROBABILITY) >= costs.threshold, "contact").otherwise("leave").alias("decision"),
             F.slice("contributions", 1, _REASONS).alias("reasons"),
             F.lit(MODEL).alias("model_name"),
             F.lit(champion.version).alias("model_version"),
@@ -51,23 +59,37 @@ def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepRe
         target,
         schema_may_change=True,
     )
+    contacted = scored.where(F.col(PROBABILITY) >= costs.threshold).count()
+    scored.unpersist()
+    has_left = {"left_already": features.where(F.col(LABEL) == 1).count()} if config.shape == "customers" else {}
     lineage.record(spark, warehouse, run_id, "score-batch", [(source, version)])
-    contacted = read(spark, target).where("decision = 'contact'").count()
     return StepResult(
-        {"rows_written": written.rows, "to_contact": contacted},
+        {"rows_written": written.rows, "to_contact": contacted, "threshold": costs.threshold, **has_left},
         tables={SCORES: {"path": target.path or target.name, "version": written.version, "rows": written.rows}},
         model=champion.as_dict(),
     )
 
 
 def population(features: DataFrame, config: ChurnConfig) -> DataFrame:
-    """Return the rows to score: those of today, perhaps none, or every customer of a table that has no dates."""
-    return features if config.shape == "customers" else features.where(F.col(SPLIT) == "current")
+    """Return the rows to score: those of today, or the customers of a table without dates who have not left."""
+    is_wanted = F.col(LABEL) == 0 if config.shape == "customers" else F.col(SPLIT) == "current"
+    return features.where(is_wanted)
 
 
 def decile(scored: DataFrame) -> Column:
-    """Return 1 for the tenth of the rows with the highest probability to 10 for the lowest; equal scores share one."""
+    """Return 1 for the tenth of the rows with the highest probability to 10 for the lowest; equal scores share one.
+
+    Raises:
+        DataError: there are no rows.
+    """
     shares = [place / 10 for place in range(1, 10)]
-    bounds = scored.agg(F.percentile_approx(PROBABILITY, shares, 10_000)).collect()[0][0] or []
+    bounds = scored.agg(F.percentile_approx(PROBABILITY, shares, 10_000)).collect()[0][0]
+    if bounds is None:
+        raise DataError(
+            "NOBODY_TO_SCORE",
+            f"{FEATURES} holds no customer to score; {SCORES} stays as it is.",
+            "Customers at risk on the newest snapshot, or without churn in a table of customers.",
+            "Run features on newer data, or check --warehouse.",
+        )
     above = sum((F.when(F.col(PROBABILITY) > bound, 1).otherwise(0) for bound in bounds), F.lit(0))
     return F.lit(10) - above

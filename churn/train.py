@@ -27,7 +27,6 @@ from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.evaluation.binary import BinaryMetrics, evaluate
 from shared.evaluation.calibration import PlattScaling
-from shared.evaluation.thresholds import Costs
 from shared.features import leakage
 from shared.features import selection as selecting
 from shared.registry import models, tracking
@@ -45,7 +44,6 @@ class Trained:
         chosen: name of the candidate.
         inputs: the feature columns it reads.
         validation: metrics of every candidate on validation rows, calibrated.
-        threshold: probability from which a contact pays.
         typical: reference values of the features, for reasons.
         dropped: features left out, with the reason.
         fitted_on: fingerprint of the training rows, which `evaluate` compares with those of the table.
@@ -55,7 +53,6 @@ class Trained:
     chosen: str
     inputs: Inputs
     validation: Mapping[str, BinaryMetrics]
-    threshold: float
     typical: Mapping[str, Any]
     dropped: Mapping[str, str]
     fitted_on: str
@@ -68,11 +65,12 @@ def train(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
 
 
 def reproduce(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
-    """Train again from the tables and settings of --run-id; the metrics must come out the same."""
+    """Train again from the table versions and settings of --run-id; the metrics must come out the same."""
     client = tracking.connect(config, MODEL)
     run = tracking.find_run(client, MODEL, run_id)
     recorded = json.loads(run.data.tags["tables"])
-    then = ChurnConfig.model_validate(tracking.read_document(run, "config"))
+    recorded_config = ChurnConfig.model_validate(tracking.read_document(run, "config"))
+    then = recorded_config.model_copy(update={"warehouse": config.warehouse})  # it may have moved
     again = fit(_rows(spark, then, recorded[FEATURES]), then)
     before = {name: value for name, value in run.data.metrics.items() if name.startswith("validation_")}
     now = {f"validation_{name}": value for name, value in again.validation[again.chosen].as_dict().items()}
@@ -106,7 +104,7 @@ def fit(rows: DataFrame, config: ChurnConfig) -> Trained:
     stages = candidates.fit_preparation(train_rows, inputs, config.model.knots)
     prepared = PipelineModel(stages)
     learning = candidates.for_models(prepared.transform(train_rows)).cache()
-    fitted = candidates.fit_candidates(learning, config.model, config.model.max_levels, config.seed)
+    fitted = candidates.fit_candidates(learning, config.model, candidates.levels_of(stages), config.seed)
     held_out = candidates.for_models(prepared.transform(validation_rows)).cache()
     judged = in_parallel(spark, [partial(_calibrated, own, held_out) for own in fitted.values()])
     calibrated = {name: own for name, (own, _) in zip(fitted, judged, strict=True)}
@@ -116,13 +114,11 @@ def fit(rows: DataFrame, config: ChurnConfig) -> Trained:
     chosen = min(metrics, key=lambda name: metrics[name].log_loss)
     whole = PipelineModel([*stages, *calibrated[chosen]]).transform(rows)
     workings = [name for name in whole.columns if name not in (*rows.columns, PROBABILITY)]
-    costs = Costs(config.costs.contact, config.costs.value_saved, config.costs.success_rate)
     trained = Trained(
         model=candidates.finished([*stages, *calibrated[chosen]], workings),
         chosen=chosen,
         inputs=inputs,
         validation=metrics,
-        threshold=costs.threshold,
         typical=reasons.typical_values(train_rows, inputs),
         dropped=dropped,
         fitted_on=leakage.fingerprint(train_rows, ROW_KEY),
@@ -139,7 +135,7 @@ def _train(spark: SparkSession, config: ChurnConfig, run_id: str, version: int) 
     with tracking.training_run(config, run_id, {FEATURES: version}) as run:
         trained = fit(rows, config)
         best = trained.validation[trained.chosen]
-        tracking.mlflow.log_params({"chosen": trained.chosen, "threshold": trained.threshold})
+        tracking.mlflow.log_params({"chosen": trained.chosen})
         tracking.mlflow.log_metrics({f"validation_{name}": value for name, value in best.as_dict().items()})
         tracking.write_document(run, "training", _document(trained))
         registered = models.register(client, run, MODEL, trained.model)
@@ -168,7 +164,6 @@ def _document(trained: Trained) -> dict[str, Any]:
         "chosen": trained.chosen,
         "inputs": asdict(trained.inputs),
         "validation": {name: metrics.as_dict() for name, metrics in trained.validation.items()},
-        "threshold": trained.threshold,
         "typical": dict(trained.typical),
         "dropped": dict(trained.dropped),
         "fitted_on": trained.fitted_on,

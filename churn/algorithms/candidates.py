@@ -10,15 +10,17 @@ from typing import Any, cast
 
 from pyspark.ml import Estimator, PipelineModel, Transformer
 from pyspark.ml.classification import GBTClassifier, LogisticRegression, RandomForestClassifier
-from pyspark.ml.feature import Imputer, SQLTransformer, VectorAssembler
+from pyspark.ml.feature import Imputer, SQLTransformer, StringIndexerModel, VectorAssembler
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from churn.config import ModelConfig
+from shared.core.errors import DataError
 from shared.core.parallel import in_parallel
 from shared.features import encoding
 from shared.features.basis import HingeBasis
 from shared.features.imputation import MissingFlags
+from shared.features.split import SPLIT
 from shared.features.sql_steps import adding, replacing
 
 LABEL = "label"
@@ -63,10 +65,14 @@ def fit_preparation(train: DataFrame, inputs: Inputs, knots: int) -> list[Transf
     column, which is what lets a logistic regression bend. Levels of categorical columns become 0/1 columns.
 
     Args:
-        train: training rows only.
+        train: training rows only; where they say so in a column ``split``, others are refused.
         inputs: the feature columns.
         knots: hinges for each numeric column.
+
+    Raises:
+        DataError: LEAK_FITTED_ON_TEST.
     """
+    _refuse_other_parts(train)
     steps = _Fitted(train)
     # Prefixed, so that a feature called `linear` or `forest` does not meet the columns the models make.
     filled = [f"_x_{name}" for name in inputs.numeric]
@@ -87,6 +93,24 @@ def fit_preparation(train: DataFrame, inputs: Inputs, knots: int) -> list[Transf
     return steps.stages
 
 
+def _refuse_other_parts(train: DataFrame) -> None:
+    # By what each row says of itself, whoever calls this with whatever he takes for training rows.
+    others = train.where(f"{SPLIT} <> 'train'").groupBy(SPLIT).count().collect() if SPLIT in train.columns else []
+    if others:
+        raise DataError(
+            "LEAK_FITTED_ON_TEST",
+            f"The preparation was to be fitted on rows of {dict(sorted((row[SPLIT], row['count']) for row in others))} too.",
+            "Rows of split train alone.",
+            "Fit it after the split, on training rows.",
+        )
+
+
+def levels_of(preparation: Sequence[Transformer]) -> int:
+    """Return the most levels that a categorical feature has in a fitted preparation; 0 without such features."""
+    indexers = [stage for stage in preparation if isinstance(stage, StringIndexerModel)]
+    return max((len(labels) for indexer in indexers for labels in indexer.labelsArray), default=0)
+
+
 def for_models(prepared: DataFrame) -> DataFrame:
     """Return the label and the two vectors, all that the candidates read."""
     return prepared.select(LABEL, _LINEAR, _TREE)
@@ -98,7 +122,7 @@ def fit_candidates(prepared: DataFrame, config: ModelConfig, levels: int, seed: 
     Args:
         prepared: training rows with the two vectors.
         config: which candidates, and their size.
-        levels: the most levels a categorical feature has.
+        levels: the most levels a categorical feature has, from `levels_of`.
         seed: of the trees.
 
     Returns:

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from churn.schema import CUSTOMER_ID, EVENT_TS, LABEL, OUTCOME_END_DATE, OUTCOME_START_DATE, SNAPSHOT_DATE
 from shared.core.errors import ConfigError, DataError
+from shared.features.point_in_time import utc_day
 
 Rule = Literal["inactive", "ended"]
 
@@ -128,20 +129,21 @@ def snapshot_dates(last: date, count: int, every_days: int) -> tuple[date, ...]:
     return tuple(last - timedelta(days=every_days * back) for back in reversed(range(count)))
 
 
-def observed_until(events: DataFrame, event_column: str = EVENT_TS) -> date:
-    """Return the day after the newest event: the default as-of date of a log that says nothing about its own end.
+def observed(events: DataFrame, event_column: str = EVENT_TS) -> tuple[date, date]:
+    """Return the day of the first event and the day after the last: what a log that says nothing of its ends holds.
 
     Nulls are ignored. One row is collected.
 
     Raises:
         DataError: there is no event with a time.
     """
-    newest: date | None = events.agg(F.max(F.to_date(event_column))).collect()[0][0]
+    day = _utc_date(events, event_column)
+    oldest, newest = events.agg(F.min(day), F.max(day)).collect()[0]
     if newest is None:
         raise DataError(
             "EVENTS_EMPTY", f"No event has a value in '{event_column}'.", "At least one.", "Check the source."
         )
-    return newest + timedelta(days=1)
+    return oldest, newest + timedelta(days=1)
 
 
 def snapshots(
@@ -159,8 +161,8 @@ def snapshots(
     window; the label is 1 when the service ends on a day of the outcome window, even if the customer comes back later.
     The observation window plays no part.
 
-    Facts with a null customer or a null time (``start_date`` for contracts) are ignored. Days are days of the
-    session's time zone, which the session factory sets to UTC. Events on or after ``as_of_date`` are not read, and an
+    Facts with a null customer or a null time (``start_date`` for contracts) are ignored. Days are UTC days, whatever
+    the session's time zone. Events on or after ``as_of_date`` are not read, and an
     end after it counts as not yet happened.
 
     Args:
@@ -189,7 +191,7 @@ def _inactive(events: DataFrame, windows: LabelWindows, days: tuple[date, ...], 
     day, snapshot = F.col("_day"), F.col(SNAPSHOT_DATE)
     is_observed = (day >= F.date_sub(snapshot, windows.observation_days)) & (day < snapshot)
     is_outcome = (day >= F.col(OUTCOME_START_DATE)) & (day < F.col(OUTCOME_END_DATE))
-    dated = events.select(CUSTOMER_ID, F.to_date(EVENT_TS).alias("_day")).where(day < F.lit(as_of_date))
+    dated = events.select(CUSTOMER_ID, _utc_date(events, EVENT_TS).alias("_day")).where(day < F.lit(as_of_date))
     activity = (
         _at_each(dated.where(F.col(CUSTOMER_ID).isNotNull()), days, windows)
         .where(is_observed | is_outcome)
@@ -213,17 +215,21 @@ def _services(contracts: DataFrame, as_of_date: date) -> DataFrame:
     in_order = Window.partitionBy(CUSTOMER_ID).orderBy(start, end)
     never = F.lit(date(9999, 12, 31))
     # An end after the as-of date is a plan, not a fact: on that day the customer was still in service.
-    is_past = F.to_date("end_date") <= F.lit(as_of_date)
+    ended = _utc_date(contracts, "end_date")
     known = contracts.select(
         CUSTOMER_ID,
-        F.to_date("start_date").alias("_start"),
-        F.when(is_past, F.to_date("end_date")).otherwise(never).alias("_end"),
+        _utc_date(contracts, "start_date").alias("_start"),
+        F.when(ended <= F.lit(as_of_date), ended).otherwise(never).alias("_end"),
     ).where(F.col(CUSTOMER_ID).isNotNull() & (start <= F.lit(as_of_date)))
     reached = F.max(end).over(in_order.rowsBetween(Window.unboundedPreceding, -1))
     begun = known.withColumn("_is_new", F.coalesce(start > reached, F.lit(True)).cast("int"))
     numbered = begun.withColumn("_service", F.sum("_is_new").over(in_order.rowsBetween(Window.unboundedPreceding, 0)))
     joined = numbered.groupBy(CUSTOMER_ID, "_service").agg(F.min(start).alias("_start"), F.max(end).alias("_end"))
     return joined.select(CUSTOMER_ID, "_start", F.when(end < never, end).alias("_end"))
+
+
+def _utc_date(rows: DataFrame, column: str) -> Column:
+    return F.date_from_unix_date(utc_day(rows, column))
 
 
 def _at_each(facts: DataFrame, days: tuple[date, ...], windows: LabelWindows) -> DataFrame:

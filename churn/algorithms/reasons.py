@@ -15,7 +15,6 @@ from churn.algorithms.candidates import PROBABILITY, Inputs
 from shared.evaluation.calibration import log_odds
 
 CHANGED = "_changed"
-ROW = "_row"
 
 
 def typical_values(train: DataFrame, inputs: Inputs) -> dict[str, float | str | None]:
@@ -26,17 +25,20 @@ def typical_values(train: DataFrame, inputs: Inputs) -> dict[str, float | str | 
     return row.asDict() if row else {}
 
 
-def with_contributions(rows: DataFrame, model: Transformer, inputs: Inputs, typical: Mapping[str, object]) -> DataFrame:
+def with_contributions(
+    rows: DataFrame, model: Transformer, inputs: Inputs, typical: Mapping[str, object], *, key: Sequence[str]
+) -> DataFrame:
     """Add `probability` and `contributions`, an array of (feature, value, contribution) with the largest first.
 
     Features that have the typical value are left out: they contribute nothing. The model scores one row for each
     feature that differs.
 
     Args:
-        rows: rows with the feature columns and a unique column `ROW`.
-        model: adds `probability` and keeps the columns `ROW` and `CHANGED`.
+        rows: rows with the feature columns; read twice.
+        model: adds `probability` and keeps the columns of ``key`` and `CHANGED`.
         inputs: the feature columns.
         typical: from `typical_values`.
+        key: columns that tell rows apart; null is a value like any other.
     """
     variants = F.array_compact(
         F.array(F.lit(-1), *(F.when(_differs(name, typical), F.lit(i)) for i, name in enumerate(inputs.names)))
@@ -48,10 +50,11 @@ def with_contributions(rows: DataFrame, model: Transformer, inputs: Inputs, typi
             for i, (name, kind) in enumerate(_kinds(rows, inputs.names))
         }
     )
-    scored = model.transform(changed).select(ROW, CHANGED, PROBABILITY)
+    scored = model.transform(changed).select(*key, CHANGED, PROBABILITY)
     whole = F.max(F.when(F.col(CHANGED) == -1, F.col(PROBABILITY)))
     without = F.collect_list(F.when(F.col(CHANGED) >= 0, F.struct(CHANGED, PROBABILITY)))
-    grouped = scored.groupBy(ROW).agg(whole.alias(PROBABILITY), without.alias("_without"))
+    own = {name: f"_key_{name}" for name in key}
+    grouped = scored.groupBy(*key).agg(whole.alias(PROBABILITY), without.alias("_without")).withColumnsRenamed(own)
     names = F.array(*(F.lit(name) for name in inputs.names))
     values = F.array(*(F.col(name).cast("string") for name in inputs.names))
     contributions = F.transform(
@@ -63,8 +66,9 @@ def with_contributions(rows: DataFrame, model: Transformer, inputs: Inputs, typi
         ),
     )
     ordered = F.array_sort(contributions, _larger_first)
-    joined = rows.withColumn("_values", values).join(grouped, ROW)
-    return joined.withColumn("contributions", ordered).drop("_without", "_values")
+    is_same = [F.col(name).eqNullSafe(F.col(copy)) for name, copy in own.items()]
+    joined = rows.withColumn("_values", values).join(grouped, is_same)
+    return joined.withColumn("contributions", ordered).drop("_without", "_values", *own.values())
 
 
 def mean_absolute(contributed: DataFrame, inputs: Inputs) -> list[tuple[str, float]]:

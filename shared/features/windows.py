@@ -102,27 +102,38 @@ def aggregate_as_of(
 
 
 def gap_features(
-    events: DataFrame, snapshots: DataFrame, *, entity: str, event_ts: str, snapshot: str = "snapshot_date"
+    events: DataFrame,
+    snapshots: DataFrame,
+    *,
+    entity: str,
+    event_ts: str,
+    snapshot: str = "snapshot_date",
+    days: int | None = None,
 ) -> DataFrame:
     """Return the days between an entity's event days before each snapshot, and the last against its own median.
 
     Columns: ``entity, snapshot, gap_count, median_gap_days`` (exact; the mean of the middle two when their number is
     even), ``max_gap_days, last_gap_days`` and ``last_gap_ratio``, the last gap over the median. With fewer than two
-    event days ``gap_count`` is 0 and the others are null. Several events on one UTC day are one; so no gap is 0.
+    event days ``gap_count`` is 0 and the others are null. Several events on one UTC day are one; so no gap is 0. Only
+    event days of the ``days`` before the snapshot count, or all history when None.
 
-    The days of one entity, of which a year has 366, are held in one array, however many events they have. Rows, null rules and errors are those of `aggregate_as_of`.
+    The days of one entity, of which a year has 366, are held in one array, however many events they have. Rows, null
+    rules and errors are those of `aggregate_as_of`.
     """
-    days = _facts(events, entity, event_ts, ()).groupBy(_ENTITY).agg(F.sort_array(F.collect_set(_DAY)).alias("_days"))
+    dated = _facts(events, entity, event_ts, ()).groupBy(_ENTITY).agg(F.sort_array(F.collect_set(_DAY)).alias("_days"))
     inner = F.size("_days") - 1
     differences = F.zip_with(F.slice("_days", 2, inner), F.slice("_days", 1, inner), lambda later, day: later - day)
     seen = F.size(F.filter("_days", lambda day: day < F.col(_SNAPSHOT_DAY)))
+    # How many event days lie before the window; they come first.
+    before = F.lit(0) if days is None else F.size(F.filter("_days", lambda day: day < F.col(_SNAPSHOT_DAY) - days))
     known = _snapshots(snapshots, entity, snapshot).join(
-        days.withColumn("_gaps", differences), F.col(entity) == F.col(_ENTITY), "left"
+        dated.withColumn("_gaps", differences), F.col(entity) == F.col(_ENTITY), "left"
     )
-    count = F.coalesce(F.greatest(seen - 1, F.lit(0)), F.lit(0))
-    gaps = known.withColumn("_count", count).withColumn("_sorted", F.sort_array(F.slice("_gaps", 1, F.col("_count"))))
+    count = F.coalesce(F.greatest(seen - before - 1, F.lit(0)), F.lit(0))
+    gaps = known.withColumn("_count", count).withColumn("_inside", F.slice("_gaps", before + 1, F.col("_count")))
+    gaps = gaps.withColumn("_sorted", F.sort_array("_inside"))
     # `get` is null outside the array: nothing to guard where there is no gap.
-    last = F.get("_gaps", F.col("_count") - 1)
+    last = F.get("_inside", F.col("_count") - 1)
     median = (F.expr("get(_sorted, (_count - 1) div 2)") + F.expr("get(_sorted, _count div 2)")) / 2
     return gaps.select(
         entity,

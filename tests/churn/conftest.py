@@ -1,7 +1,10 @@
 """One small run of the vertical on its embedded data, shared by the tests that look at what it left."""
 
 import json
+import math
+import random
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,8 @@ from pyspark.sql import SparkSession
 from churn.pipeline import VERTICAL
 from shared.cli.app import command_line
 
-SMALL = (
-    "--set=sample.customers=500",
-    "--set=model.candidates=[logistic]",
-    "--set=bootstrap_replicates=20",
-)
+QUICK = ("--set=model.candidates=[logistic]", "--set=bootstrap_replicates=20")
+SMALL = ("--set=sample.customers=500", *QUICK)
 
 Churn = Callable[..., Result]
 
@@ -35,6 +35,55 @@ def churn(spark: SparkSession) -> Churn:
 def small_run(churn: Churn, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     warehouse: Path = tmp_path_factory.mktemp("churn") / "warehouse"
     result = churn("run", "--json", "--warehouse", warehouse, *SMALL)
+    if result.exit_code:
+        pytest.fail(result.output)
+    return json.loads(result.stdout)
+
+
+TELCO_HEADER = (
+    "customerID,gender,SeniorCitizen,Partner,Dependents,tenure,PhoneService,MultipleLines,InternetService,OnlineSecurity,"
+    "OnlineBackup,DeviceProtection,TechSupport,StreamingTV,StreamingMovies,Contract,PaperlessBilling,PaymentMethod,"
+    "MonthlyCharges,TotalCharges,Churn"
+)
+
+
+def telco_like(folder: Path, customers: int, *, signal: float) -> Path:
+    """Write a file like IBM's, in which a short tenure makes ``signal`` more likely to leave."""
+    draw = random.Random(4)
+    lines = [TELCO_HEADER]
+    for number in range(customers):
+        tenure, charge = draw.randrange(1, 72), 20 + draw.randrange(80)
+        leaves = draw.random() < 1 / (1 + math.exp(1 + signal * (tenure - 30) / 10))
+        lines.append(
+            f"C{number:04d},Female,0,Yes,No,{tenure},Yes,No,DSL,No,Yes,No,No,No,No,Month-to-month,Yes,Mailed check,"
+            f"{charge}.5,{charge * tenure},{'Yes' if leaves else 'No'}"
+        )
+    folder.mkdir()
+    (folder / "Telco-Customer-Churn.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def cdnow_like(folder: Path, customers: int) -> Path:
+    """Write a file like CDNOW's, of 78 weeks: each customer buys at a rate of his own until he stops, if he does."""
+    draw, begin = random.Random(5), date(1997, 1, 1)
+    lines = [" customer_id  date number_of_cds  dollar_value"]
+    for number in range(customers):
+        day, every, until = float(draw.randrange(84)), draw.choice([10, 40, 120]), draw.choice([100, 250, 900])
+        while day < min(until, 546):
+            lines.append(f" {number:05d} {begin + timedelta(days=int(day)):%Y%m%d}  1  {draw.randrange(5, 60)}.77")
+            day += draw.expovariate(1 / every)
+    lines += [f" {0:05d} {day}  1  9.77" for day in (19970101, 19980630)]  # the ends of the log
+    folder.mkdir()
+    (folder / "CDNOW_master.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def telco_run(churn: Churn, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A run on a table of customers in which few things matter."""
+    folder = tmp_path_factory.mktemp("telco")
+    source = telco_like(folder / "source", 500, signal=1.0)
+    result = churn("run", "--json", "--source", source, "--warehouse", folder / "warehouse", *QUICK)
     if result.exit_code:
         pytest.fail(result.output)
     return json.loads(result.stdout)

@@ -249,3 +249,16 @@ def test_a_warehouse_that_cannot_be_written_is_an_environment_problem(churn: Chu
 
         assert result.exit_code == 5, result.output
         assert "[WAREHOUSE_NOT_WRITABLE]" in result.stderr
+
+
+def test_a_signup_in_the_future_is_stopped_at_the_gate(churn: Churn, tmp_path: Path) -> None:
+    folder = tmp_path / "source" / "customers"
+    folder.mkdir(parents=True)
+    rows = "\n".join(f"C{place:03d},{2997 if place < 10 else 2024}-01-05,consumer,north,18-29" for place in range(50))
+    (folder / "customers.csv").write_text(f"customer_id,signup_date,segment,region,age_band\n{rows}\n")
+
+    result = churn("ingest", "--source", tmp_path / "source", "--warehouse", tmp_path / "w")
+
+    assert result.exit_code == 3, result.output
+    assert "not_future(signup_date)" in result.stderr
+    assert "10 of 50 rows" in result.stderr

@@ -24,9 +24,11 @@ def test_a_feature_may_have_the_name_of_a_candidate(spark: SparkSession, categor
 
     stages = candidates.fit_preparation(rows, inputs, knots=2)
     prepared = candidates.for_models(PipelineModel(stages).transform(rows)).cache()
-    blend = candidates.fit_candidates(prepared, config, levels=7, seed=1)["blend"]
+    levels = candidates.levels_of(stages)
+    blend = candidates.fit_candidates(prepared, config, levels, seed=1)["blend"]
     whole = PipelineModel([*stages, *blend]).transform(rows)
     scored = candidates.finished([*stages, *blend], [c for c in whole.columns if c not in (*rows.columns, PROBABILITY)])
 
+    assert levels == (7 if categorical else 0)
     assert scored.transform(rows).columns == [*rows.columns, PROBABILITY]
     assert scored.transform(rows).where(f"{PROBABILITY} BETWEEN 0 AND 1").count() == 400

@@ -1,13 +1,18 @@
 """The settings below a user's own follow from the source."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from churn.config import ChurnConfig, layers
+from churn.config import ChurnConfig, ModelConfig, as_trained, layers
+from churn.ingest import sources_of
+from churn.schema import PURCHASES
+from shared.core.config import parse
 from shared.core.errors import ConfigError
+from shared.core.session import SessionConfig
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
 from tests.churn.conftest import Churn
@@ -20,12 +25,58 @@ def test_the_publishers_file_is_known_at_a_uri_too(source: str) -> None:
     assert (config.shape, config.split.by) == ("customers", "customer")
 
 
-def test_a_quick_jvm_is_for_the_embedded_data_only() -> None:
-    small, whole = ChurnConfig.load(*layers(None)), ChurnConfig.load(*layers("hdfs:///x/CDNOW_master.txt.gz"))
+@pytest.mark.parametrize("source", ["hdfs:///x/CDNOW_master.txt.gz", "hdfs:///x/Telco-Customer-Churn.csv", "s3a://own"])
+def test_a_quick_jvm_and_few_candidates_are_for_the_embedded_data_only(source: str) -> None:
+    small, whole = ChurnConfig.load(*layers(None)), ChurnConfig.load(*layers(source))
 
-    assert small.session.fast_start
-    assert not whole.session.fast_start
-    assert (whole.model.boosted_trees, whole.model.boosted_step) == (30, 0.3)
+    assert (small.session.fast_start, small.model.candidates) == (True, ("logistic", "boosted", "blend"))
+    assert (whole.session, whole.model) == (SessionConfig(), ModelConfig())
+
+
+def test_the_shape_of_a_source_of_ones_own_is_set_in_its_settings(tmp_path: Path) -> None:
+    assert ChurnConfig.load(*layers(str(tmp_path)), "shape: purchases").shape == "purchases"
+
+
+@pytest.mark.parametrize("names", [[], ["blend"], ["logistic", "blend"], ["forest", "forest", "blend"]])
+def test_candidates_that_leave_nothing_to_choose_or_to_blend_are_refused(names: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"CONFIG_INVALID.*model.candidates is \["):
+        ChurnConfig.load(*layers(None), f"model: {{candidates: [{', '.join(names)}]}}")
+
+
+@pytest.mark.parametrize("split", ["test: 0.2", "validation: 2.9", "{by: customer, test: 0.2, validation: 2}"])
+def test_snapshots_are_counted_and_customers_are_shared_out(split: str) -> None:
+    text = split if split.startswith("{") else f"{{{split}}}"
+
+    with pytest.raises(ConfigError, match=r"CONFIG_INVALID.*split.validation and split.test are"):
+        ChurnConfig.load(*layers(None), f"split: {text}")
+
+
+def test_a_command_that_uses_a_model_takes_what_it_was_trained_on_and_keeps_its_own_rest() -> None:
+    recorded = ChurnConfig.load(
+        *layers("hdfs:///x/CDNOW_master.txt"), "{source: 'hdfs:///x/CDNOW_master.txt', seed: 1, sample: {days: 400}}"
+    )
+    command = ChurnConfig(
+        warehouse="w", seed=2, bootstrap_replicates=20, costs={"contact": 1.0}, tracking_uri="http://m"
+    )
+
+    found = as_trained(recorded.model_dump(mode="json"), command)
+
+    of_training = {"shape", "source", "sources", "sample", "label", "split", "model"}
+    assert found.model_dump(include=of_training) == recorded.model_dump(include=of_training)
+    assert found.model_dump(exclude=of_training) == command.model_dump(exclude=of_training)
+    assert found.label.as_of == date(1998, 7, 1)
+
+
+def test_the_settings_in_the_readme_work_as_written() -> None:
+    text = (Path(__file__).parents[2] / "churn/README.md").read_text(encoding="utf-8")
+    own = text.split("```yaml\n")[1].split("```")[0]
+
+    config = ChurnConfig.load(*layers(parse(own, "the README")["source"]), own)
+
+    ((table, source),) = sources_of(config)
+    assert (table, source.format, source.label) == (PURCHASES, "jdbc", "sales")
+    assert set(source.columns.values()) == set(PURCHASES.names)
+    assert config.session.jar_sets == ("delta", "jdbc")
 
 
 def test_a_table_without_dates_cannot_be_split_by_time() -> None:

@@ -19,7 +19,7 @@ UPDATE sales SET total = -1 WHERE id = 7;
 """
 SETTINGS = """
 shape: purchases
-source: {url}
+source: shop  # only a name: nothing is there
 sources:
   purchases:
     format: jdbc

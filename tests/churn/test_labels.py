@@ -1,7 +1,7 @@
 """Snapshots are checked day by day against a few lines of plain Python, and at each boundary by hand."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 
 import pytest
@@ -13,7 +13,7 @@ from churn.algorithms.labels import (
     LabelWindows,
     Rule,
     Snapshots,
-    observed_until,
+    observed,
     snapshot_dates,
     snapshots,
 )
@@ -216,9 +216,31 @@ def test_ended_services_agree_with_brute_force_over_days(spark: SparkSession) ->
 
 
 def test_a_log_is_taken_to_end_after_its_newest_day(spark: SparkSession) -> None:
-    assert observed_until(events(spark, [("a", 3), ("b", 7)])) == day(8)
+    assert observed(events(spark, [("a", 3), ("b", 7)])) == (day(3), day(8))
     with pytest.raises(DataError, match="EVENTS_EMPTY"):
-        observed_until(events(spark, []))
+        observed(events(spark, []))
+
+
+@pytest.fixture
+def tokyo(spark: SparkSession) -> Iterator[None]:
+    before = spark.conf.get("spark.sql.session.timeZone")
+    spark.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
+    yield
+    spark.conf.set("spark.sql.session.timeZone", before)
+
+
+@pytest.mark.usefixtures("tokyo")
+def test_days_are_utc_days_in_a_session_of_any_zone(spark: SparkSession) -> None:
+    # 20:00 UTC is the next day in Tokyo.
+    rows = [("seen", at(19, hour=20)), ("too_late", at(20, hour=20)), ("stays", at(15)), ("stays", at(27, hour=20))]
+    facts = spark.createDataFrame(rows, EVENTS)
+    ends = spark.createDataFrame(
+        [("leaves", at(0), at(27, hour=20))], "customer_id string, start_date timestamp, end_date timestamp"
+    )
+
+    assert labels(one_snapshot(facts, "inactive")) == {"seen": 1, "stays": 0}
+    assert labels(one_snapshot(ends, "ended")) == {"leaves": 1}
+    assert observed(facts) == (day(15), day(28))
 
 
 def test_windows_and_snapshots_that_make_no_sense_are_refused(spark: SparkSession) -> None:

@@ -10,6 +10,8 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from churn import train
+from churn.features import FEATURES
 from churn.pipeline import STEPS
 from churn.schema import EVENT_LOG
 from churn.score_batch import SCORES
@@ -97,13 +99,21 @@ def test_ingesting_again_gives_the_same_tables(spark: SparkSession, small_run: d
     assert [digest(read(spark, table)) for table in silver] == before
 
 
-def test_a_run_is_reproduced_from_its_table_versions(small_run: dict[str, Any], churn: Churn) -> None:
-    again = churn("features", "--warehouse", small_run["warehouse"], *SMALL)  # a newer version of the feature table
-    result = churn("reproduce", "--json", "--warehouse", small_run["warehouse"], "--run-id", small_run["run_id"])
+def test_a_run_is_reproduced_from_its_table_versions_wherever_the_warehouse_is(
+    spark: SparkSession, small_run: dict[str, Any], churn: Churn, tmp_path: Path
+) -> None:
+    moved = shutil.copytree(small_run["warehouse"], tmp_path / "moved")
+    table = Warehouse(str(moved)).table(FEATURES)
+    read(spark, table).where("pmod(hash(customer_id), 2) = 0").write.format("delta").mode("overwrite").save(table.path)
 
-    assert again.exit_code == 0
+    result = churn("reproduce", "--json", "--warehouse", moved, "--run-id", small_run["run_id"])
+
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["steps"][0]["metrics_equal"] >= 6
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "read", lambda spark, ref, version: read(spark, ref))  # the newest, whatever was pinned
+        result = churn("reproduce", "--warehouse", moved, "--run-id", small_run["run_id"])
+    assert "[NOT_REPRODUCED]" in result.stderr
 
 
 def test_lineage_names_the_versions_a_run_read(spark: SparkSession, small_run: dict[str, Any]) -> None:

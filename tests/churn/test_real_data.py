@@ -30,5 +30,6 @@ def test_cdnow_is_read_as_published_and_its_churn_rate_is_the_known_one(
     assert result.exit_code == 0, result.output
     steps = {step["step"]: step for step in json.loads(result.stdout)["steps"]}
     assert steps["ingest"]["rows_read"] == 69_659
-    assert steps["features"]["labelled"] == 23_570
+    assert (steps["features"]["labelled"], steps["features"]["churned"]) == (23_570, 16_512)
+    assert steps["features"]["snapshots_dropped"] == 0
     assert json.loads(result.stdout)["metrics"]["test"]["auc"] > 0.76

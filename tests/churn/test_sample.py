@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,10 @@ from pyspark.sql import functions as F
 from churn import schema
 from churn.algorithms.labels import LabelWindows, snapshots
 from churn.config import ChurnConfig, SampleConfig
-from churn.sample import FILES, GAP_DAYS, OUTCOME_DAYS, Sample, bayes_auc, folder, generate, write_files
+from churn.sample import FILES, GAP_DAYS, OUTCOME_DAYS, Sample, folder, generate, write_files
 from churn.sample import sample as run_step
 from shared.core.errors import ConfigError
+from shared.evaluation.binary import evaluate
 
 CUSTOMERS = 600
 WINDOWS = LabelWindows(observation_days=90, gap_days=GAP_DAYS, outcome_days=OUTCOME_DAYS)
@@ -149,31 +150,11 @@ def test_the_same_seed_gives_the_same_rows_however_they_are_partitioned(spark: S
 
 
 def test_a_harder_sample_has_a_lower_ceiling(spark: SparkSession, sample: Sample) -> None:
-    days = sample.labelled_dates
-    easy = bayes_auc(sample.truth, days)
-    hard = bayes_auc(generate(spark, CUSTOMERS, seed=5, difficulty=2.0).truth, days)
+    def ceiling(made: Sample) -> float:
+        return evaluate(made.truth.where("label IS NOT NULL"), label="label", probability="churn_probability").auc
 
-    assert easy is not None
-    assert hard is not None
-    assert 0.82 < easy < 0.90
-    assert 0.66 < hard < 0.77
-
-
-def test_the_ceiling_counts_pairs_with_ties_half(spark: SparkSession) -> None:
-    day = date(2024, 3, 31)
-    rows = [(day, 0.9, 1), (day, 0.5, 1), (day, 0.5, 0), (day, 0.5, 0), (day, 0.7, 0), (day, 0.1, 0)]
-    truth = spark.createDataFrame(rows, "snapshot_date date, churn_probability double, label int")
-
-    # 0.9 wins 4 of 4 pairs, 0.5 wins one and ties two: (4 + 2) / 8.
-    assert bayes_auc(truth, [day]) == pytest.approx(6 / 8, abs=1e-12)
-
-
-def test_the_ceiling_is_unknown_where_the_truth_is(sample: Sample) -> None:
-    days = sample.labelled_dates
-
-    assert bayes_auc(sample.truth, [days[0] + timedelta(days=1)]) is None
-    assert bayes_auc(sample.truth, [*days, sample.as_of_date]) is None
-    assert bayes_auc(sample.truth, days, gap_days=0) is None
+    assert 0.82 < ceiling(sample) < 0.90
+    assert 0.66 < ceiling(generate(spark, CUSTOMERS, seed=5, difficulty=2.0)) < 0.77
 
 
 def test_a_log_that_is_not_whole_periods_long_ends_on_its_day(spark: SparkSession) -> None:

@@ -118,14 +118,19 @@ def test_every_aggregate_equals_brute_force(
     assert any(row["n_7"] > 3 for row in found)
 
 
-def test_gaps_equal_brute_force(facts: tuple[list[Event], list[tuple[str, date]], DataFrame, DataFrame]) -> None:
+@pytest.mark.parametrize("window", [None, 15, 1])
+def test_gaps_equal_brute_force(
+    facts: tuple[list[Event], list[tuple[str, date]], DataFrame, DataFrame], window: int | None
+) -> None:
     events, snapshots, event_rows, snapshot_rows = facts
 
-    found = {tuple(row)[:2]: tuple(row)[2:] for row in gap_features(event_rows, snapshot_rows, **KEYS).collect()}
+    gap_rows = gap_features(event_rows, snapshot_rows, **KEYS, days=window).collect()
+    found = {tuple(row)[:2]: tuple(row)[2:] for row in gap_rows}
 
     assert set(found) == set(snapshots)
     for customer, snapshot in snapshots:
-        days = sorted({e[1].date() for e in events if e[0] == customer and e[1] and e[1].date() < snapshot})
+        begin = date.min if window is None else snapshot - timedelta(days=window)
+        days = sorted({e[1].date() for e in events if e[0] == customer and e[1] and begin <= e[1].date() < snapshot})
         gaps = [(later - day).days for day, later in pairwise(days)]
         expected = (len(gaps), median(gaps), max(gaps), gaps[-1], gaps[-1] / median(gaps)) if gaps else (0, *[None] * 4)
         assert found[customer, snapshot] == pytest.approx(expected), (customer, snapshot)
