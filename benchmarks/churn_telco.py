@@ -102,7 +102,7 @@ def _fit(train: DataFrame, config: ChurnConfig) -> dict[str, list[Transformer]]:
     inputs = candidates.inputs_of(train, (CUSTOMER_ID, LABEL, "fold"))
     preparation = candidates.fit_preparation(train, inputs, config.model.knots)
     prepared = candidates.for_models(PipelineModel(preparation).transform(train)).cache()
-    fitted = candidates.fit_candidates(prepared, config.model, config.model.max_levels, config.seed)
+    fitted = candidates.fit_candidates(prepared, config.model, candidates.levels_of(preparation), config.seed)
     prepared.unpersist()
     return {name: [*preparation, *stages] for name, stages in fitted.items()}
 

@@ -178,15 +178,17 @@ _AS_TRAINED = ("shape", "source", "sources", "sample", "label", "split", "model"
 def as_trained(recorded: Mapping[str, Any], config: ChurnConfig) -> ChurnConfig:
     """Return the settings of a command that uses a model: what the model was trained on, and the command's own rest.
 
-    Shape, source, sample, label, split and model are the training run's, whatever the command says or leaves out;
-    costs, seed, warehouse, session and the others are the command's.
+    Shape, source, sample, label, split and model are the training run's, whatever the command says or leaves out; so are
+    the costs that the command does not name. Seed, warehouse, session and the others are the command's.
 
     Args:
         recorded: the document ``config`` of the training run.
         config: settings of the command.
     """
     then = ChurnConfig.model_validate(recorded)
-    return config.model_copy(update={name: getattr(then, name) for name in _AS_TRAINED})
+    named = {name: getattr(config.costs, name) for name in config.costs.model_fields_set}
+    costs = then.costs.model_copy(update=named)
+    return config.model_copy(update={name: getattr(then, name) for name in _AS_TRAINED} | {"costs": costs})
 
 
 def layers(source: str | None) -> Sequence[str]:

@@ -69,6 +69,7 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     metrics = found["metrics"]
     document = {"run_id": run_id, "features_version": version, **_document(found, costs)}
     tracking.write_document(challenger.run, "evaluation", document)
+    tracking.write_metrics(challenger.run, "test", metrics.as_dict())
     lineage.record(spark, warehouse, run_id, "evaluate", [(warehouse.table(FEATURES), version)])
     shown = {kind: document[kind] for kind in ("test", "baseline", "ceiling") if document[kind]}
     return StepResult({"rows_test": metrics.rows, "positives": metrics.positives}, metrics=shown)

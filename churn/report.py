@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from churn import schema
 from churn.algorithms.candidates import PROBABILITY
-from churn.config import ChurnConfig
+from churn.config import ChurnConfig, as_trained
 from churn.features import FEATURES, SPLIT
 from churn.ingest import QUALITY
 from churn.schema import SNAPSHOT_DATE
@@ -161,13 +161,6 @@ def _reported(client: tracking.MlflowClient, run_id: str) -> models.Registered:
     aliases = client.get_model_version(MODEL, made[0].version).aliases
     alias = next((alias for alias in (models.CHAMPION, models.CHALLENGER) if alias in aliases), "")
     return models.Registered(MODEL, int(made[0].version), alias, run)
-
-
-def as_trained(recorded: Mapping[str, Any], config: ChurnConfig) -> ChurnConfig:
-    """Return the ``recorded`` settings of a training run, but the warehouse of this command and the costs it names."""
-    then = ChurnConfig.model_validate(recorded)
-    named = {name: getattr(config.costs, name) for name in config.costs.model_fields_set}
-    return then.model_copy(update={"warehouse": config.warehouse, "costs": then.costs.model_copy(update=named)})
 
 
 def question(config: ChurnConfig) -> str:

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from churn.schema import CUSTOMER_ID, EVENT_TS, LABEL, OUTCOME_END_DATE, OUTCOME_START_DATE, SNAPSHOT_DATE
 from shared.core.errors import ConfigError, DataError
-from shared.features.point_in_time import utc_day
+from shared.features.point_in_time import utc_date
 
 Rule = Literal["inactive", "ended"]
 
@@ -137,7 +137,7 @@ def observed(events: DataFrame, event_column: str = EVENT_TS) -> tuple[date, dat
     Raises:
         DataError: there is no event with a time.
     """
-    day = _utc_date(events, event_column)
+    day = utc_date(events, event_column)
     oldest, newest = events.agg(F.min(day), F.max(day)).collect()[0]
     if newest is None:
         raise DataError(
@@ -191,7 +191,7 @@ def _inactive(events: DataFrame, windows: LabelWindows, days: tuple[date, ...], 
     day, snapshot = F.col("_day"), F.col(SNAPSHOT_DATE)
     is_observed = (day >= F.date_sub(snapshot, windows.observation_days)) & (day < snapshot)
     is_outcome = (day >= F.col(OUTCOME_START_DATE)) & (day < F.col(OUTCOME_END_DATE))
-    dated = events.select(CUSTOMER_ID, _utc_date(events, EVENT_TS).alias("_day")).where(day < F.lit(as_of_date))
+    dated = events.select(CUSTOMER_ID, utc_date(events, EVENT_TS).alias("_day")).where(day < F.lit(as_of_date))
     activity = (
         _at_each(dated.where(F.col(CUSTOMER_ID).isNotNull()), days, windows)
         .where(is_observed | is_outcome)
@@ -215,10 +215,10 @@ def _services(contracts: DataFrame, as_of_date: date) -> DataFrame:
     in_order = Window.partitionBy(CUSTOMER_ID).orderBy(start, end)
     never = F.lit(date(9999, 12, 31))
     # An end after the as-of date is a plan, not a fact: on that day the customer was still in service.
-    ended = _utc_date(contracts, "end_date")
+    ended = utc_date(contracts, "end_date")
     known = contracts.select(
         CUSTOMER_ID,
-        _utc_date(contracts, "start_date").alias("_start"),
+        utc_date(contracts, "start_date").alias("_start"),
         F.when(ended <= F.lit(as_of_date), ended).otherwise(never).alias("_end"),
     ).where(F.col(CUSTOMER_ID).isNotNull() & (start <= F.lit(as_of_date)))
     reached = F.max(end).over(in_order.rowsBetween(Window.unboundedPreceding, -1))
@@ -226,10 +226,6 @@ def _services(contracts: DataFrame, as_of_date: date) -> DataFrame:
     numbered = begun.withColumn("_service", F.sum("_is_new").over(in_order.rowsBetween(Window.unboundedPreceding, 0)))
     joined = numbered.groupBy(CUSTOMER_ID, "_service").agg(F.min(start).alias("_start"), F.max(end).alias("_end"))
     return joined.select(CUSTOMER_ID, "_start", F.when(end < never, end).alias("_end"))
-
-
-def _utc_date(rows: DataFrame, column: str) -> Column:
-    return F.date_from_unix_date(utc_day(rows, column))
 
 
 def _at_each(facts: DataFrame, days: tuple[date, ...], windows: LabelWindows) -> DataFrame:

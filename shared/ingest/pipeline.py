@@ -13,7 +13,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shared.core import clock
-from shared.core.columns import FAILURES, INGEST_ID, RAW, Table
+from shared.core.columns import INGEST_ID, RAW, Table
 from shared.core.errors import DataError
 from shared.delta.read import history, read
 from shared.delta.tables import TableRef, Warehouse, create, exists
@@ -183,12 +183,12 @@ def check(judged: DataFrame, rules: Sequence[Expectation], table: Table, source:
         DataError: there are no rows, or text is not in the encoding of the source.
     """
     counted = suite.count_broken(judged, rules)
-    rows = counted[0]
+    rows = counted.rows
     if not rows:
         raise DataError("EMPTY_SOURCE", f"{source.label} has no rows.", "At least one.", "Check the export.")
     failed: dict[tuple[str, str], tuple[int, list[str]]] = {}
-    if any(counted[1]) or judged.where(F.col(FAILURES).isNotNull()).take(1):
-        failed = suite.count_failures(rejected(judged, rules, clock.utc_now()), _hidden(rules, table))
+    if any(counted.failed) or counted.rejected:
+        failed = suite.count_failures(suite.failing(judged, rules), _hidden(rules, table))
     results = suite.summarise(counted, rules, {key: examples for key, (_, examples) in failed.items()})
     known = {(rule.rule, rule.column) for rule in rules}
     for (rule, column), (count, examples) in sorted(failed.items()):

@@ -109,18 +109,6 @@ def test_a_report_can_be_asked_of_a_training_run(churn: Churn, small_run: dict[s
     assert f"Run {small_run['run_id']}" in text
 
 
-def test_costs_are_those_of_the_training_but_where_the_command_names_others() -> None:
-    trained = VERTICAL.config.load("costs: {contact: 20.0, value_saved: 400.0}", "shape: subscriptions")
-
-    def costs(*overrides: str) -> tuple[float, float]:
-        asked = VERTICAL.config.load(*VERTICAL.layers(None), overrides=overrides)
-        shown = report.as_trained(trained.model_dump(mode="json"), asked).costs
-        return shown.contact, shown.value_saved
-
-    assert costs() == (20.0, 400.0)
-    assert costs("costs.contact=5") == (5.0, 400.0)
-
-
 def test_the_question_follows_from_the_label() -> None:
     label = LabelConfig(observation_days=90, gap_days=0, outcome_days=45)
     purchases = ChurnConfig(shape="purchases", label=label)
