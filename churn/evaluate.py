@@ -86,7 +86,6 @@ def _document(found: Mapping[str, Any], costs: thresholds.Costs) -> dict[str, An
         "ceiling": found["ceiling"],
         "points": [[p.threshold, p.true_positives, p.false_positives] for p in found["points"]],
         "calibration": [[b.predicted, b.observed, b.rows] for b in found["bins"]],
-        "profit": thresholds.profit_curve(found["points"], costs),
         "costs": asdict(costs),
         "confusion": decided.as_dict(),
         "profit_at_threshold": costs.profit(decided.true_positives, decided.false_positives),

@@ -4,6 +4,7 @@ The publishers' own files are read as they are: names are mapped here, and nothi
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +15,10 @@ from churn import sample as generator
 from churn import schema
 from churn.config import ChurnConfig
 from shared.core.columns import Table
-from shared.core.errors import AcceleratorError, ConfigError, DataError, did_you_mean
+from shared.core.errors import ConfigError, DataError, did_you_mean
 from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
-from shared.delta.read import read
-from shared.delta.tables import Warehouse, exists
+from shared.delta.tables import Warehouse, opened
 from shared.delta.write import overwrite
 from shared.ingest.pipeline import Landed, land, publish, take_back
 from shared.ingest.source import Source
@@ -52,7 +52,8 @@ def _refuse_other_shapes(spark: SparkSession, config: ChurnConfig, warehouse: Wa
     for shape, tables in schema.SHAPES.items():
         for ref, table in ((warehouse.table(table.name), table) for table in tables if shape != config.shape):
             # Two shapes have a table of customers; its columns tell whose it is.
-            if exists(spark, ref) and set(read(spark, ref).columns) == set(table.names):
+            there = opened(spark, ref)
+            if there is not None and set(there.columns) == set(table.names):
                 raise DataError(
                     "WAREHOUSE_OF_ANOTHER_SHAPE",
                     f"{config.warehouse} holds {ref.label} of shape {shape}, and the source is of shape {config.shape}.",
@@ -77,15 +78,17 @@ def _land_all(spark: SparkSession, config: ChurnConfig, run_id: str) -> list[Lan
         )
         landed.append(each)
 
+    def take_all_back() -> None:
+        for each in landed:
+            take_back(spark, each.table, each.warehouse)
+
     (first, *others) = sources_of(config)
-    try:
+    with ExitStack() as undo:
+        undo.callback(take_all_back)
         bring(*first, None)
         # The others refer to the customers, which come first.
         in_parallel(spark, [partial(bring, *each, landed[0].accepted) for each in others])
-    except AcceleratorError:
-        for each in landed:
-            take_back(spark, each.table, each.warehouse)
-        raise
+        undo.pop_all()  # nothing was raised
     order = [table.name for table, _ in (first, *others)]
     return sorted(landed, key=lambda each: order.index(each.table.name))
 

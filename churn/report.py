@@ -58,11 +58,6 @@ _PARTS = {
     "gap": "left out, because their outcome was not known when the next part begins",
     "current": "to score, whose outcome nobody knows yet",
 }
-_SILVER = {
-    "customers": [schema.TELCO],
-    "purchases": [schema.PURCHASES],
-    "subscriptions": schema.EVENT_LOG,
-}
 _CLEAR = 0.5  # three quarters of what a feature contributes go one way
 _TITLES = {
     "customers": "Which customers are about to leave?",
@@ -324,7 +319,7 @@ def _silver(
     )
     last = made.groupBy("table").agg(F.max_by(F.struct("rows", "version"), "read_ts").alias("last"))
     found = {row["table"]: row["last"] for row in last.collect()}
-    names = [table.name for table in _SILVER[config.shape]]
+    names = [table.name for table in schema.SHAPES[config.shape]]
     return [html.TableRow(name, found[name]["rows"], found[name]["version"]) for name in names if name in found]
 
 

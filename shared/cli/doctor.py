@@ -1,6 +1,7 @@
 """`python -m shared doctor`: is this machine able to run the product, and if not, what to do.
 
-It needs nothing that it looks for: the standard library of an older Python is enough. The compatibility table below is the only one; a test holds it against the pins of `pyproject.toml` and `ivy.xml`.
+It needs nothing that it looks for: the standard library of an older Python is enough. The compatibility table below is
+the only one; a test holds it against the pins of `pyproject.toml` and `ivy.xml`.
 """
 
 import os

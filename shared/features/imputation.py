@@ -20,9 +20,8 @@ from shared.delta.tables import literal
 from shared.features.sql_steps import adding, replacing
 
 _DEPTH, _LEAF = 5, 20
-_LEVELS = (
-    100  # the most classes that Spark's tree takes from a column it was not told of, more than the tree has leaves
-)
+# The most classes that Spark's tree takes from a column it was not told of; more than the tree has leaves.
+_LEVELS = 100
 _WORKING: Final = "_imputing"
 _VECTOR, _GUESS, _LEVEL = (f"{_WORKING}_{name}" for name in ("vector", "guess", "level"))
 

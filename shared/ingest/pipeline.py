@@ -16,7 +16,7 @@ from shared.core import clock
 from shared.core.columns import INGEST_ID, RAW, Table
 from shared.core.errors import DataError
 from shared.delta.read import history, read
-from shared.delta.tables import TableRef, Warehouse, create, exists
+from shared.delta.tables import TableRef, Warehouse, create, exists, opened
 from shared.delta.write import Write, overwrite, restore
 from shared.ingest import readers
 from shared.ingest.failures import RECORD_RULES
@@ -154,10 +154,11 @@ def take_back(spark: SparkSession, table: Table, warehouse: Warehouse) -> None:
     commit names the version; where Delta's log no longer holds that commit, bronze stays until the next ingestion.
     """
     bronze, silver, _ = (warehouse.table(name) for name in names(table))
-    version = _made_from(spark, silver) if exists(spark, silver) else None
+    kept = opened(spark, silver)
+    version = None if kept is None else _made_from(spark, silver)
     if version is not None:
         restore(spark, bronze, version)
-    elif not exists(spark, silver) or read(spark, silver).isEmpty():
+    elif kept is None or kept.isEmpty():
         overwrite(read(spark, bronze).limit(0), bronze)
 
 

@@ -50,8 +50,8 @@ def ingest_new_files(
     """Append what the new files in the folder ``source.path`` hold to bronze, silver and quarantine, and return.
 
     A run that was killed anywhere is continued by the next one without losing or doubling a row. A row whose key silver
-    has already is put aside by the rule ``new_key``. Files that hold names and no rows are taken and change nothing. When the gate refuses a batch, the batches before it stay; mend its
-    file, or remove it, and run again.
+    has already is put aside by the rule ``new_key``. Files that hold names and no rows are taken and change nothing. When
+    the gate refuses a batch, the batches before it stay; mend its file, or remove it, and run again.
 
     Args:
         spark: the session; not Spark Connect, since the batches run in this process.
