@@ -92,6 +92,8 @@ class ModelConfig(Settings):
         max_levels: categorical features with more levels are left out.
         max_correlation: of two numeric features that correlate more, the later is left out; 1 keeps all.
         positive_weight: weight of a churner in training; probabilities are corrected for it afterwards.
+        calibration: ``platt``, or ``isotonic``, which bends more, takes about a thousand churners among the validation
+            rows, and makes plateaus, on which contributions are near nothing.
     """
 
     candidates: tuple[Literal["logistic", "forest", "boosted", "blend"], ...] = (
@@ -111,6 +113,7 @@ class ModelConfig(Settings):
     max_levels: int = Field(100, ge=2)
     max_correlation: float = Field(1.0, gt=0.0, le=1.0)
     positive_weight: float = Field(1.0, gt=0.0)
+    calibration: Literal["platt", "isotonic"] = "platt"
 
     @model_validator(mode="after")
     def _candidates(self) -> "ModelConfig":
@@ -172,6 +175,8 @@ class ChurnConfig(RunConfig):
         return self
 
 
+# What no table depends on; a setting that is added counts for all of them until it is named here.
+LATER_SETTINGS = {"session", "tracking_uri", "model", "costs", "bootstrap_replicates", "max_single_auc"}
 _AS_TRAINED = ("shape", "source", "sources", "sample", "label", "split", "model")
 
 

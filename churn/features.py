@@ -7,6 +7,7 @@ columns here; what learns from training rows (medians, levels, knots) is fitted 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -14,13 +15,14 @@ from pyspark.sql import functions as F
 from churn import sample as generator
 from churn import schema
 from churn.algorithms import labels
-from churn.config import ChurnConfig, LabelConfig
+from churn.config import LATER_SETTINGS, ChurnConfig, LabelConfig
 from churn.schema import CUSTOMER_ID, EVENT_TS, LABEL, OUTCOME_END_DATE, OUTCOME_START_DATE, SNAPSHOT_DATE
 from shared.core.errors import DataError
-from shared.core.run import StepResult
+from shared.core.run import KEPT_FROM, StepResult
 from shared.delta import lineage
+from shared.delta.made_from import fingerprint, note, noted
 from shared.delta.read import latest_version, read
-from shared.delta.tables import Warehouse
+from shared.delta.tables import TableRef, Warehouse, exists
 from shared.delta.write import overwrite
 from shared.features import windows
 from shared.features.split import by_hash
@@ -47,18 +49,43 @@ def features(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     warehouse = Warehouse(config.warehouse)
     builders = {"customers": _of_customers, "purchases": _of_purchases, "subscriptions": _of_subscriptions}
     build = builders[config.shape]
-    refs = [warehouse.table(table.name) for table in schema.SHAPES[config.shape]]
-    reads = [(ref, latest_version(spark, ref)) for ref in refs]
+    reads = _reads(spark, warehouse, config)
     rows, facts = build(config, {ref.label: read(spark, ref, version) for ref, version in reads})
     table = warehouse.table(FEATURES)
-    written = overwrite(rows, table, schema_may_change=True)
+    made = note(_made_from(config, reads), run_id=run_id, facts=facts)
+    overwrite(rows, table, schema_may_change=True, note=made)
     lineage.record(spark, warehouse, run_id, "features", reads)
+    return _result(spark, table, facts)
+
+
+def kept_features(spark: SparkSession, config: ChurnConfig) -> StepResult | None:
+    """Return the result of the step that made the feature table, when what it read, settings and code are the same."""
+    warehouse = Warehouse(config.warehouse)
+    table = warehouse.table(FEATURES)
+    if not exists(spark, table):
+        return None
+    made = noted(spark, table, _made_from(config, _reads(spark, warehouse, config)))
+    return None if made is None else _result(spark, table, {**made["facts"], KEPT_FROM: made["run_id"]})
+
+
+def _reads(spark: SparkSession, warehouse: Warehouse, config: ChurnConfig) -> list[tuple[TableRef, int]]:
+    refs = [warehouse.table(table.name) for table in schema.SHAPES[config.shape]]
+    return [(ref, latest_version(spark, ref)) for ref in refs]
+
+
+def _made_from(config: ChurnConfig, reads: Sequence[tuple[TableRef, int]]) -> str:
+    settings = config.model_dump(mode="json", exclude=LATER_SETTINGS)
+    return fingerprint("churn", {"settings": settings, "reads": [(ref.location, version) for ref, version in reads]})
+
+
+def _result(spark: SparkSession, table: TableRef, facts: Mapping[str, Any]) -> StepResult:
     stored = read(spark, table)
     counts = {row[SPLIT]: row["count"] for row in stored.groupBy(SPLIT).count().collect()}
+    rows = sum(counts.values())
     inputs = len(stored.columns) - len(BOOKKEEPING)
     return StepResult(
-        {"rows_written": written.rows, "features": inputs, **facts, "split": counts},
-        tables={FEATURES: {"path": table.path, "version": latest_version(spark, table), "rows": written.rows}},
+        {"rows_written": rows, "features": inputs, **facts, "split": counts},
+        tables={FEATURES: {"path": table.path, "version": latest_version(spark, table), "rows": rows}},
     )
 
 

@@ -13,13 +13,15 @@ from pyspark.sql import functions as F
 
 from churn import sample as generator
 from churn import schema
-from churn.config import ChurnConfig
+from churn.config import LATER_SETTINGS, ChurnConfig
 from shared.core.columns import Table
 from shared.core.errors import ConfigError, DataError, did_you_mean
 from shared.core.parallel import in_parallel
-from shared.core.run import StepResult
+from shared.core.run import KEPT_FROM, StepResult
+from shared.delta.made_from import are_newest, fingerprint, note, noted
 from shared.delta.tables import Warehouse, opened
 from shared.delta.write import overwrite
+from shared.ingest.listing import listing_digest
 from shared.ingest.pipeline import Landed, land, publish, take_back
 from shared.ingest.source import Source
 from shared.quality.expectations import Expectation, in_set, referential, satisfies
@@ -33,18 +35,43 @@ def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     """Bring the source into bronze, silver and quarantine tables; stop when too many rows are broken."""
     warehouse = Warehouse(config.warehouse)
     _refuse_other_shapes(spark, config, warehouse)
+    made_from = _made_from(spark, config)  # before reading, so that a file that changes meanwhile is not missed
     landed = _land_all(spark, config, run_id)
     done = in_parallel(spark, [partial(publish, each) for each in landed])
     checked = [{"table": result.table, **row} for result in done for row in as_rows(result.rules)]
-    overwrite(spark.createDataFrame(checked, _RULES), warehouse.table(QUALITY), schema_may_change=True)
-    return StepResult(
-        {
-            "rows_read": sum(result.rows_read for result in done),
-            "rows_written": sum(result.rows_written for result in done),
-            "rows_quarantined": sum(result.rows_quarantined for result in done),
-        },
-        tables={name: facts for result in done for name, facts in result.tables.items()},
+    facts = {
+        "rows_read": sum(result.rows_read for result in done),
+        "rows_written": sum(result.rows_written for result in done),
+        "rows_quarantined": sum(result.rows_quarantined for result in done),
+    }
+    tables = {name: facts for result in done for name, facts in result.tables.items()}
+    overwrite(
+        spark.createDataFrame(checked, _RULES),
+        warehouse.table(QUALITY),
+        schema_may_change=True,
+        note=note(made_from, run_id=run_id, facts=facts, tables=tables),
     )
+    return StepResult(facts, tables=tables)
+
+
+def kept_ingestion(spark: SparkSession, config: ChurnConfig) -> StepResult | None:
+    """Return the result of the ingestion that the tables come from, when files, settings, code and tables are the same.
+
+    A rule about time is not asked again: what lay in the future when it came stays in quarantine until a new ingestion.
+    """
+    warehouse = Warehouse(config.warehouse)
+    made = noted(spark, warehouse.table(QUALITY), _made_from(spark, config))
+    if made is None:
+        return None
+    if not are_newest(spark, [(warehouse.table(name), facts["version"]) for name, facts in made["tables"].items()]):
+        return None
+    return StepResult({**made["facts"], KEPT_FROM: made["run_id"]}, tables=made["tables"])
+
+
+def _made_from(spark: SparkSession, config: ChurnConfig) -> str | None:
+    files = listing_digest(spark, [source for _, source in sources_of(config)])
+    settings = config.model_dump(mode="json", exclude={*LATER_SETTINGS, "label", "split"})
+    return None if files is None else fingerprint("churn", {"settings": settings, "files": files})
 
 
 def _refuse_other_shapes(spark: SparkSession, config: ChurnConfig, warehouse: Warehouse) -> None:

@@ -2,8 +2,8 @@
 
 from churn.config import ChurnConfig, layers
 from churn.evaluate import evaluate, promote
-from churn.features import features
-from churn.ingest import ingest
+from churn.features import features, kept_features
+from churn.ingest import ingest, kept_ingestion
 from churn.report import report
 from churn.sample import sample
 from churn.score_batch import score_batch
@@ -21,11 +21,15 @@ STEPS = {
     "report": report,
 }
 
+# What `run` leaves as it is when nothing that it was made from has changed; the verbs alone always do it.
+KEPT = {"ingest": kept_ingestion, "features": kept_features}
+
 VERTICAL = Vertical(
     name="churn",
     summary="Which customers are about to leave, why, and whom is it worth to contact?",
     config=ChurnConfig,
     layers=layers,
     steps=STEPS,
+    kept=KEPT,
     others={"reproduce": reproduce},
 )

@@ -26,7 +26,7 @@ from shared.delta import lineage
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.evaluation.binary import BinaryMetrics, evaluate
-from shared.evaluation.calibration import PlattScaling
+from shared.evaluation.calibration import SCALINGS
 from shared.features import leakage
 from shared.features import selection as selecting
 from shared.registry import models, tracking
@@ -106,7 +106,7 @@ def fit(rows: DataFrame, config: ChurnConfig) -> Trained:
     learning = candidates.for_models(prepared.transform(train_rows)).cache()
     fitted = candidates.fit_candidates(learning, config.model, candidates.levels_of(stages), config.seed)
     held_out = candidates.for_models(prepared.transform(validation_rows)).cache()
-    judged = in_parallel(spark, [partial(_calibrated, own, held_out) for own in fitted.values()])
+    judged = in_parallel(spark, [partial(_calibrated, own, held_out, config.model) for own in fitted.values()])
     calibrated = {name: own for name, (own, _) in zip(fitted, judged, strict=True)}
     metrics = {name: found for name, (_, found) in zip(fitted, judged, strict=True)}
     learning.unpersist()
@@ -170,9 +170,11 @@ def _document(trained: Trained) -> dict[str, Any]:
     }
 
 
-def _calibrated(stages: list[Transformer], held_out: DataFrame) -> tuple[list[Transformer], BinaryMetrics]:
+def _calibrated(
+    stages: list[Transformer], held_out: DataFrame, config: ModelConfig
+) -> tuple[list[Transformer], BinaryMetrics]:
     scored = PipelineModel(stages).transform(held_out).select(LABEL, PROBABILITY).cache()
-    calibration = PlattScaling(PROBABILITY, LABEL).fit(scored)
+    calibration = SCALINGS[config.calibration](PROBABILITY, LABEL).fit(scored)
     metrics = evaluate(calibration.transform(scored), label=LABEL, probability=PROBABILITY)
     scored.unpersist()
     return [*stages, calibration], metrics

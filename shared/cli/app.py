@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -18,7 +18,7 @@ import yaml
 from shared.core import clock, log
 from shared.core.config import read_text, redacted
 from shared.core.errors import AcceleratorError
-from shared.core.run import RunConfig, Step, StepResult
+from shared.core.run import Kept, RunConfig, Step, StepResult
 
 _LOG = log.get_logger("cli")
 
@@ -33,6 +33,8 @@ class Vertical:
         config: class of its settings.
         layers: returns the yaml texts below ``--config`` for a source.
         steps: verb → step, in the order of `run`.
+        kept: verb → what gives the result of an earlier run of the step, where nothing it was made from has changed, and
+            None elsewhere; asked by `run` only, as who calls a verb by name wants it done.
         others: verbs that `run` does not call.
     """
 
@@ -42,6 +44,7 @@ class Vertical:
     layers: Callable[[str | None], Sequence[str]]
     steps: Mapping[str, Step]
     others: Mapping[str, Step]
+    kept: Mapping[str, Kept] = field(default_factory=dict)
 
 
 def command_line(vertical: Vertical) -> click.Group:
@@ -49,7 +52,8 @@ def command_line(vertical: Vertical) -> click.Group:
     group = click.Group(vertical.name, help=vertical.summary)
     for verb, step in {**vertical.steps, **vertical.others}.items():
         group.add_command(_command(vertical, verb, {verb: step}, step.__doc__))
-    group.add_command(_command(vertical, "run", vertical.steps, f"Run {', '.join(vertical.steps)}, in this order."))
+    steps = {verb: _unless_kept(step, vertical.kept.get(verb)) for verb, step in vertical.steps.items()}
+    group.add_command(_command(vertical, "run", steps, f"Run {', '.join(steps)}, in this order."))
     return group
 
 
@@ -64,6 +68,13 @@ def _command(vertical: Vertical, verb: str, steps: Mapping[str, Step], text: str
 
     first_line = (text or "").strip().split("\n", maxsplit=1)[0]
     return click.Command(verb, callback=callback, params=_options(), help=first_line)
+
+
+def _unless_kept(step: Step, kept: Kept | None) -> Step:
+    def done(spark: Any, config: RunConfig, run_id: str) -> StepResult:
+        return (kept and kept(spark, config)) or step(spark, config, run_id)
+
+    return done
 
 
 def _options() -> list[click.Parameter]:

@@ -41,6 +41,10 @@ class RunConfig(Settings):
         return address
 
 
+KEPT_FROM = "kept_from"
+"""Fact of a step that was not done again: the run whose result it is."""
+
+
 @dataclass(frozen=True)
 class StepResult:
     """What one step did, in the terms of the JSON that `run --json` prints.
@@ -61,3 +65,4 @@ class StepResult:
 
 
 Step = Callable[[SparkSession, Any, str], StepResult]
+Kept = Callable[[SparkSession, Any], StepResult | None]

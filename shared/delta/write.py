@@ -29,12 +29,13 @@ class Write:
     """What a write did.
 
     Args:
-        version: the version it made; for a replay the one made at first; for a merge the newest afterwards.
+        version: the version it made; for a replay the one made at first; for a merge, and where an empty table was
+            overwritten with no rows, the newest afterwards.
         rows: rows written, or updated and inserted.
         is_replay: True when the same had been written before, and nothing was changed.
     """
 
-    version: int | None
+    version: int
     rows: int
     is_replay: bool = False
 
@@ -142,7 +143,7 @@ def overwrite(
     _save(writer, ref)
     commit = _commit_of(spark, ref, write_id=write_id)
     if commit is None:
-        return Write(None, 0)
+        return Write(latest_version(spark, ref), 0)  # no rows instead of no rows is no commit
     if "numOutputRows" not in commit["operationMetrics"]:
         # Delta counts a replacing write by the statistics of its files, which may be switched off.
         return Write(commit["version"], read(spark, ref, commit["version"]).where(where).count())

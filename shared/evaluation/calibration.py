@@ -1,14 +1,14 @@
 """Calibration: how predicted and observed rates compare, and maps that bring them together.
 
-A fitted map is Spark's own SQLTransformer with its numbers in the statement, so it is saved with a pipeline as it is.
+A fitted map is made of Spark's own stages, so it is saved with a pipeline as it is.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
+from pyspark.ml import PipelineModel
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.feature import SQLTransformer, VectorAssembler
 from pyspark.ml.regression import IsotonicRegression
@@ -16,11 +16,12 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from shared.core.columns import identifier
-from shared.core.errors import ConfigError, DataError
 from shared.evaluation.scored import check, refuse, scored, tallies
 from shared.features.sql_steps import replacing
 
 _CLIP: Final = 1e-6
+_MIXED: Final = 1e-3
+_RATE: Final = "_isotonic"
 
 
 @dataclass(frozen=True)
@@ -105,42 +106,38 @@ class PlattScaling:
 class IsotonicScaling:
     """Maps a probability to the observed rate, never falling: pool adjacent violators (Zadrozny & Elkan 2002).
 
-    The rates of at most ``knots`` groups of equal size are pooled, and straight lines join them; so the map needs some
-    thousand rows, and unlike Platt's it makes ties. The result is clipped to [1e-6, 1 - 1e-6]: a rate of 0 in a
-    group is no proof that nothing happens there. What is no probability stays what it is, as in `PlattScaling`.
+    It bends as the rows ask, so it needs about a thousand of them (Niculescu-Mizil & Caruana 2005), and it makes
+    plateaus, on which one thousandth of the unmapped probability is mixed in, so that ranks stay as they are: what
+    changes little there has little of a reason. Rates are clipped to [1e-6, 1 - 1e-6] first: a rate of 0 is no proof
+    that nothing happens. What is no probability stays what it is, as in `PlattScaling`.
 
     Args:
         probability: the column, read and written.
         label: the 0/1 column of the rows it is fitted on.
-        knots: most groups, 2 to 200.
-
-    Raises:
-        ConfigError: ``knots`` is out of bounds.
     """
 
-    def __init__(self, probability: str, label: str, knots: int = 50) -> None:
-        if not 2 <= knots <= 200:
-            raise ConfigError("KNOTS_INVALID", f"{knots} knots.", "2 to 200.", "Edit the number of knots.")
+    def __init__(self, probability: str, label: str) -> None:
         self.probability = identifier(probability)
         self.label = identifier(label)
-        self.knots = knots
 
-    def fit(self, held_out: DataFrame) -> SQLTransformer:
+    def fit(self, held_out: DataFrame) -> PipelineModel:
         """Return the map; ``held_out`` must not be rows the model was trained on.
 
         Raises:
             DataError, ModelError: as `shared.evaluation.binary.evaluate`.
         """
-        groups = curve(held_out, label=self.label, probability=self.probability, bins=self.knots)
-        rate = sum(group.observed * group.rows for group in groups) / sum(group.rows for group in groups)
-        if not 0 < rate < 1:
-            raise DataError("LABEL_ONE_CLASS", f"'{self.label}' is {rate:.0f} in all rows.", "Both classes.")
-        grouped = held_out.sparkSession.createDataFrame(
-            [(group.predicted, group.observed, float(group.rows)) for group in groups], "p double, y double, w double"
-        )
-        fitted = IsotonicRegression(featuresCol="p", labelCol="y", weightCol="w").fit(grouped)
-        knots = list(zip(map(float, fitted.boundaries), map(float, fitted.predictions), strict=True))
-        return _map(self.probability, _clipped(_through(knots, f"`{self.probability}`")))
+        rows = scored(held_out, self.label, self.probability)
+        check(rows, self.label, self.probability)
+        fitted = IsotonicRegression(featuresCol="p", labelCol="y").fit(rows.select("p", "y"))
+        fitted.setFeaturesCol(self.probability).setPredictionCol(_RATE)
+        mixed = f"(1 - {_MIXED!r}D) * {_clipped(_RATE)} + {_MIXED!r}D * `{self.probability}`"
+        return PipelineModel([fitted, _map(self.probability, mixed, workings=[_RATE])])
+
+
+SCALINGS: Final[Mapping[str, type[PlattScaling] | type[IsotonicScaling]]] = {
+    "platt": PlattScaling,
+    "isotonic": IsotonicScaling,
+}
 
 
 def log_odds(probability: Column) -> Column:
@@ -150,23 +147,12 @@ def log_odds(probability: Column) -> Column:
     return F.when(probability.isNull() | F.isnan(probability), probability).otherwise(F.log(clipped / (1 - clipped)))
 
 
-def _map(probability: str, sql: str) -> SQLTransformer:
-    """Return the step that puts ``sql`` in place of the probability, where it is one."""
+def _map(probability: str, sql: str, workings: Sequence[str] = ()) -> SQLTransformer:
+    """Return the step that puts ``sql`` in place of the probability, where it is one, and drops ``workings``."""
     is_one = f"`{probability}` BETWEEN 0 AND 1"
     mapped = f"CASE WHEN {is_one} THEN {sql} ELSE CAST(`{probability}` AS DOUBLE) END"
-    return replacing([probability], [f"{mapped} AS `{probability}`"])
+    return replacing([probability, *workings], [f"{mapped} AS `{probability}`"])
 
 
 def _clipped(sql: str) -> str:
     return f"greatest(least({sql}, {1 - _CLIP!r}D), {_CLIP!r}D)"
-
-
-def _through(knots: Sequence[tuple[float, float]], x: str) -> str:
-    """Return SQL of the straight lines through ``knots`` by ascending x, constant outside of them."""
-    lines = [
-        f"WHEN {x} < {right!r}D THEN {low!r}D + ({x} - {left!r}D) * {(high - low) / (right - left)!r}D"
-        for (left, low), (right, high) in pairwise(knots)
-        if right > left
-    ]
-    (first, lowest), (_, highest) = knots[0], knots[-1]
-    return f"CASE WHEN {x} <= {first!r}D THEN {lowest!r}D {' '.join(lines)} ELSE {highest!r}D END"

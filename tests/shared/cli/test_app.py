@@ -1,6 +1,7 @@
 """The command line on a vertical of two steps, with a real Spark session."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,21 @@ def test_text_shows_steps_and_metrics(spark: SparkSession) -> None:
 
     assert "rows_read 5" in result.stdout
     assert "0.75" in result.stdout
+
+
+def test_run_takes_a_kept_result_and_a_verb_by_name_does_its_work(spark: SparkSession) -> None:
+    def kept(spark: SparkSession, config: Config) -> StepResult | None:
+        return StepResult({"rows_read": 77}) if config.rows == 4 else None
+
+    keeping = replace(VERTICAL, kept={"count": kept})
+
+    def rows(*arguments: str) -> int:
+        result = CliRunner().invoke(command_line(keeping), ["--json", *arguments][::-1])
+        return json.loads(result.stdout)["steps"][0]["rows_read"]
+
+    assert rows("--set=rows=4", "run") == 77
+    assert rows("--set=rows=5", "run") == 5
+    assert rows("--set=rows=4", "count") == 4
 
 
 @pytest.mark.parametrize(("kind", "code"), [("config", 2), ("data", 3), ("model", 4), ("environment", 5)])

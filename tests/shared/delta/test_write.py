@@ -141,6 +141,15 @@ def test_constraints_of_the_declaration_are_the_last_fence(
     assert read(spark, table).count() == 0
 
 
+def test_overwriting_no_rows_with_none_names_the_version_there_is(spark: SparkSession, table: TableRef) -> None:
+    none = spark.createDataFrame([], "id int, amount double, day string")
+    overwrite(none, table, schema_may_change=True)
+
+    again = overwrite(none, table, schema_may_change=True)
+
+    assert again == Write(latest_version(spark, table), 0)
+
+
 def test_overwriting_keeps_the_constraints(spark: SparkSession, table: TableRef) -> None:
     create(spark, table, ACCOUNTS)
     overwrite(accounts(spark, (1, 1.0, "a")), table)
