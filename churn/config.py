@@ -92,8 +92,8 @@ class ModelConfig(Settings):
         max_levels: categorical features with more levels are left out.
         max_correlation: of two numeric features that correlate more, the later is left out; 1 keeps all.
         positive_weight: weight of a churner in training; probabilities are corrected for it afterwards.
-        calibration: ``platt``, or ``isotonic``, which bends more, takes about a thousand churners among the validation
-            rows, and makes plateaus, on which contributions are near nothing.
+        calibration: ``platt``, or ``isotonic``, which bends more, needs about a thousand validation rows, better a
+            thousand churners among them, and makes plateaus, on which contributions are near nothing.
     """
 
     candidates: tuple[Literal["logistic", "forest", "boosted", "blend"], ...] = (
@@ -175,8 +175,8 @@ class ChurnConfig(RunConfig):
         return self
 
 
-# What no table depends on; a setting that is added counts for all of them until it is named here.
-LATER_SETTINGS = {"session", "tracking_uri", "model", "costs", "bootstrap_replicates", "max_single_auc"}
+# What ingestion and features do not depend on; a setting that is added counts for both until it is named here.
+LATER_SETTINGS = {"tracking_uri", "model", "costs", "bootstrap_replicates", "max_single_auc"}
 _AS_TRAINED = ("shape", "source", "sources", "sample", "label", "split", "model")
 
 

@@ -22,7 +22,7 @@ from shared.core.run import KEPT_FROM, StepResult
 from shared.delta import lineage
 from shared.delta.made_from import fingerprint, note, noted
 from shared.delta.read import latest_version, read
-from shared.delta.tables import TableRef, Warehouse, exists
+from shared.delta.tables import TableRef, Warehouse
 from shared.delta.write import overwrite
 from shared.features import windows
 from shared.features.split import by_hash
@@ -49,33 +49,25 @@ def features(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     warehouse = Warehouse(config.warehouse)
     builders = {"customers": _of_customers, "purchases": _of_purchases, "subscriptions": _of_subscriptions}
     build = builders[config.shape]
-    reads = _reads(spark, warehouse, config)
+    refs = [warehouse.table(table.name) for table in schema.SHAPES[config.shape]]
+    reads = [(ref, latest_version(spark, ref)) for ref in refs]
     rows, facts = build(config, {ref.label: read(spark, ref, version) for ref, version in reads})
     table = warehouse.table(FEATURES)
-    made = note(_made_from(config, reads), run_id=run_id, facts=facts)
+    lineage.record(spark, warehouse, run_id, "features", reads)  # before the note, which says that all is done
+    made = note(_made_from(spark, config), {ref.label: version for ref, version in reads}, run_id=run_id, facts=facts)
     overwrite(rows, table, schema_may_change=True, note=made)
-    lineage.record(spark, warehouse, run_id, "features", reads)
     return _result(spark, table, facts)
 
 
 def kept_features(spark: SparkSession, config: ChurnConfig) -> StepResult | None:
     """Return the result of the step that made the feature table, when what it read, settings and code are the same."""
-    warehouse = Warehouse(config.warehouse)
-    table = warehouse.table(FEATURES)
-    if not exists(spark, table):
-        return None
-    made = noted(spark, table, _made_from(config, _reads(spark, warehouse, config)))
+    table = Warehouse(config.warehouse).table(FEATURES)
+    made = noted(spark, table, _made_from(spark, config))
     return None if made is None else _result(spark, table, {**made["facts"], KEPT_FROM: made["run_id"]})
 
 
-def _reads(spark: SparkSession, warehouse: Warehouse, config: ChurnConfig) -> list[tuple[TableRef, int]]:
-    refs = [warehouse.table(table.name) for table in schema.SHAPES[config.shape]]
-    return [(ref, latest_version(spark, ref)) for ref in refs]
-
-
-def _made_from(config: ChurnConfig, reads: Sequence[tuple[TableRef, int]]) -> str:
-    settings = config.model_dump(mode="json", exclude=LATER_SETTINGS)
-    return fingerprint("churn", {"settings": settings, "reads": [(ref.location, version) for ref, version in reads]})
+def _made_from(spark: SparkSession, config: ChurnConfig) -> str:
+    return fingerprint(spark, "churn", config.model_dump(mode="json", exclude=LATER_SETTINGS))
 
 
 def _result(spark: SparkSession, table: TableRef, facts: Mapping[str, Any]) -> StepResult:

@@ -18,8 +18,8 @@ from shared.core.columns import Table
 from shared.core.errors import ConfigError, DataError, did_you_mean
 from shared.core.parallel import in_parallel
 from shared.core.run import KEPT_FROM, StepResult
-from shared.delta.made_from import are_newest, fingerprint, note, noted
-from shared.delta.tables import Warehouse, opened
+from shared.delta.made_from import fingerprint, note, noted
+from shared.delta.tables import Warehouse, exists, opened
 from shared.delta.write import overwrite
 from shared.ingest.listing import listing_digest
 from shared.ingest.pipeline import Landed, land, publish, take_back
@@ -29,6 +29,7 @@ from shared.quality.report import COLUMNS, as_rows
 
 QUALITY = "ops_churn_quality"
 _RULES = f"table string, {COLUMNS}"
+_NOT_FUTURE = "not_future"
 
 
 def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
@@ -44,34 +45,28 @@ def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
         "rows_written": sum(result.rows_written for result in done),
         "rows_quarantined": sum(result.rows_quarantined for result in done),
     }
-    tables = {name: facts for result in done for name, facts in result.tables.items()}
-    overwrite(
-        spark.createDataFrame(checked, _RULES),
-        warehouse.table(QUALITY),
-        schema_may_change=True,
-        note=note(made_from, run_id=run_id, facts=facts, tables=tables),
-    )
+    tables = {name: made for result in done for name, made in result.tables.items()}
+    if any(rule.rule == _NOT_FUTURE and rule.failed for result in done for rule in result.rules):
+        made_from = None  # another day it gives other tables
+    versions = {name: made["version"] for name, made in tables.items()}
+    made = note(made_from, versions, run_id=run_id, facts=facts, results=tables)
+    overwrite(spark.createDataFrame(checked, _RULES), warehouse.table(QUALITY), schema_may_change=True, note=made)
     return StepResult(facts, tables=tables)
 
 
 def kept_ingestion(spark: SparkSession, config: ChurnConfig) -> StepResult | None:
-    """Return the result of the ingestion that the tables come from, when files, settings, code and tables are the same.
-
-    A rule about time is not asked again: what lay in the future when it came stays in quarantine until a new ingestion.
-    """
-    warehouse = Warehouse(config.warehouse)
-    made = noted(spark, warehouse.table(QUALITY), _made_from(spark, config))
-    if made is None:
+    """Return the result of the ingestion that the tables come from, when files, settings, code and tables are the same."""
+    quality = Warehouse(config.warehouse).table(QUALITY)
+    if not exists(spark, quality):
         return None
-    if not are_newest(spark, [(warehouse.table(name), facts["version"]) for name, facts in made["tables"].items()]):
-        return None
-    return StepResult({**made["facts"], KEPT_FROM: made["run_id"]}, tables=made["tables"])
+    made = noted(spark, quality, _made_from(spark, config))
+    return None if made is None else StepResult({**made["facts"], KEPT_FROM: made["run_id"]}, tables=made["results"])
 
 
 def _made_from(spark: SparkSession, config: ChurnConfig) -> str | None:
     files = listing_digest(spark, [source for _, source in sources_of(config)])
     settings = config.model_dump(mode="json", exclude={*LATER_SETTINGS, "label", "split"})
-    return None if files is None else fingerprint("churn", {"settings": settings, "files": files})
+    return None if files is None else fingerprint(spark, "churn", settings, files)
 
 
 def _refuse_other_shapes(spark: SparkSession, config: ChurnConfig, warehouse: Warehouse) -> None:
@@ -187,7 +182,7 @@ def _expectations(table: Table, customers: DataFrame | None) -> list[Expectation
         rules += [in_set("contract", ["Month-to-month", "One year", "Two year"])]
     for name in {schema.EVENT_TS, "signup_date"}.intersection(table.names):
         is_past = F.col(name) <= F.current_timestamp()
-        rules.append(satisfies("not_future", name, is_past, "must not lie in the future"))
+        rules.append(satisfies(_NOT_FUTURE, name, is_past, "must not lie in the future"))
     if customers is not None:
         rules.append(referential(schema.CUSTOMER_ID, customers, schema.CUSTOMER_ID))
     return rules

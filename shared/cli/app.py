@@ -53,7 +53,9 @@ def command_line(vertical: Vertical) -> click.Group:
     for verb, step in {**vertical.steps, **vertical.others}.items():
         group.add_command(_command(vertical, verb, {verb: step}, step.__doc__))
     steps = {verb: _unless_kept(step, vertical.kept.get(verb)) for verb, step in vertical.steps.items()}
-    group.add_command(_command(vertical, "run", steps, f"Run {', '.join(steps)}, in this order."))
+    group.add_command(
+        _command(vertical, "run", steps, f"Run {', '.join(steps)}, in this order, but what nothing has changed for.")
+    )
     return group
 
 
@@ -123,11 +125,13 @@ def _config(vertical: Vertical, options: Mapping[str, Any]) -> RunConfig:
 
 
 def _run(vertical: Vertical, config: RunConfig, run_id: str, steps: Mapping[str, Step]) -> dict[str, Any]:
+    from shared.core.code import code_digest
     from shared.core.progress import showing
     from shared.core.session import get_session
     from shared.delta.tables import Warehouse, check_writable
 
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    code_digest("shared", vertical.name)  # now, before somebody edits what has just been imported
     check_writable(Warehouse(config.warehouse))
     spark = get_session(config.session, f"{vertical.name}-{run_id}")
     _LOG.info("run started", extra={"config": redacted(config)})

@@ -6,15 +6,13 @@ from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-from pyspark import __version__ as spark_version
-
 _SUFFIXES = (".py", ".yaml")
 
 
 @cache
 def code_digest(*packages: str) -> str:
-    """Return one digest of the sources of ``packages``, in a folder or in a zip, and of the version of Spark."""
-    found = sha256(spark_version.encode())
+    """Return one digest of the sources of ``packages``, in a folder or in a zip; what it was at the first call, it stays."""
+    found = sha256()
     for package in packages:
         for file in _sources(files(package)):
             found.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")

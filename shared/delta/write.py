@@ -29,8 +29,8 @@ class Write:
     """What a write did.
 
     Args:
-        version: the version it made; for a replay the one made at first; for a merge, and where an empty table was
-            overwritten with no rows, the newest afterwards.
+        version: the version it made; for a replay the one made at first; for a merge, and where no rows were replaced by
+            none, the newest afterwards.
         rows: rows written, or updated and inserted.
         is_replay: True when the same had been written before, and nothing was changed.
     """

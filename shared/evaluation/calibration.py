@@ -17,11 +17,12 @@ from pyspark.sql import functions as F
 
 from shared.core.columns import identifier
 from shared.evaluation.scored import check, refuse, scored, tallies
-from shared.features.sql_steps import replacing
+from shared.features.sql_steps import adding, replacing
 
 _CLIP: Final = 1e-6
-_MIXED: Final = 1e-3
+_MIXED: Final = 1e-6
 _RATE: Final = "_isotonic"
+_UNMAPPED: Final = "_unmapped"
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,9 @@ class IsotonicScaling:
     """Maps a probability to the observed rate, never falling: pool adjacent violators (Zadrozny & Elkan 2002).
 
     It bends as the rows ask, so it needs about a thousand of them (Niculescu-Mizil & Caruana 2005), and it makes
-    plateaus, on which one thousandth of the unmapped probability is mixed in, so that ranks stay as they are: what
-    changes little there has little of a reason. Rates are clipped to [1e-6, 1 - 1e-6] first: a rate of 0 is no proof
-    that nothing happens. What is no probability stays what it is, as in `PlattScaling`.
+    plateaus. A millionth of the unmapped probability is mixed in, so that rows on a plateau keep their ranks; to what
+    ranks by steps of the log-odds, as the bootstrap does, they are ties. Rates are clipped to [1e-6, 1 - 1e-6] first:
+    a rate of 0 is no proof that nothing happens. What is no probability stays what it is, as in `PlattScaling`.
 
     Args:
         probability: the column, read and written.
@@ -129,9 +130,10 @@ class IsotonicScaling:
         rows = scored(held_out, self.label, self.probability)
         check(rows, self.label, self.probability)
         fitted = IsotonicRegression(featuresCol="p", labelCol="y").fit(rows.select("p", "y"))
-        fitted.setFeaturesCol(self.probability).setPredictionCol(_RATE)
-        mixed = f"(1 - {_MIXED!r}D) * {_clipped(_RATE)} + {_MIXED!r}D * `{self.probability}`"
-        return PipelineModel([fitted, _map(self.probability, mixed, workings=[_RATE])])
+        as_double = adding([f"CAST(`{self.probability}` AS DOUBLE) AS {_UNMAPPED}"])
+        fitted.setFeaturesCol(_UNMAPPED).setPredictionCol(_RATE)
+        mixed = f"(1 - {_MIXED!r}D) * {_clipped(_RATE)} + {_MIXED!r}D * {_UNMAPPED}"
+        return PipelineModel([as_double, fitted, _map(self.probability, mixed, workings=[_UNMAPPED, _RATE])])
 
 
 SCALINGS: Final[Mapping[str, type[PlattScaling] | type[IsotonicScaling]]] = {

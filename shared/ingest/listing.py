@@ -2,23 +2,24 @@
 
 from collections.abc import Sequence
 
-from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from shared.delta.digest import digest
+from shared.delta.problems import FAILURES
 from shared.ingest.source import Source
 
 
 def listing_digest(spark: SparkSession, sources: Sequence[Source]) -> str | None:
     """Return a digest of path, size and time of change of every file of ``sources``.
 
-    None where that does not tell everything: a database, a table with a log of its own, a path without files.
+    A file that was replaced by one of the same size and time is not noticed. None where a listing does not tell
+    everything (a database, a table with a log of its own), or where there is none.
     """
     if any(source.database or source.format == "delta" for source in sources):
         return None
     listing = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
     try:
         files = listing.load([source.path for source in sources])
-    except AnalysisException:
+        return digest(files.select("path", "length", "modificationTime"))
+    except FAILURES:
         return None  # reading it will say what is wrong
-    return digest(files.select("path", "length", "modificationTime"))

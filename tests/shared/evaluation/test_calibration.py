@@ -45,7 +45,7 @@ def test_isotonic_scaling_equals_scikit_learn_on_few_scores(spark: SparkSession)
     scaled = mapped(IsotonicScaling("p", "label").fit(rows).transform(rows.withColumn("before", F.col("p"))))
 
     rates = IsotonicRegression(y_min=1e-6, y_max=1 - 1e-6).fit(p, y).predict(scores)
-    expected = [0.999 * rate + 0.001 * score for rate, score in zip(rates, scores, strict=True)]
+    expected = [(1 - 1e-6) * rate + 1e-6 * score for rate, score in zip(rates, scores, strict=True)]
     assert [scaled[score] for score in scores] == pytest.approx(expected, abs=1e-9)
 
 
@@ -56,7 +56,7 @@ def test_isotonic_scaling_rises_between_its_knots_and_never_says_never(spark: Sp
     scaled = mapped(IsotonicScaling("p", "label").fit(rows).transform(at))
 
     rates = {0.0: 0.25, 0.2: 0.25, 0.3: 0.4375, 0.4: 0.625, 0.6: 1 - 1e-6, 1.0: 1 - 1e-6}
-    assert scaled == pytest.approx({p: 0.999 * rate + 0.001 * p for p, rate in rates.items()}, abs=1e-12)
+    assert scaled == pytest.approx({p: (1 - 1e-6) * rate + 1e-6 * p for p, rate in rates.items()}, abs=1e-12)
     assert sorted(scaled.values()) == [scaled[p] for p in sorted(scaled)]
     assert len(set(scaled.values())) == len(scaled)
 
@@ -134,6 +134,21 @@ def test_the_curve_keeps_ties_together_and_refuses_nulls(spark: SparkSession) ->
         curve(rows.selectExpr("nullif(label, 1) AS label", "p"), **NAMES)
     with pytest.raises(DataError, match="EVALUATION_EMPTY"):
         curve(rows.limit(0), **NAMES)
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("kind", ["float", "decimal(9,6)"])
+def test_a_probability_of_another_type_is_mapped_to_a_double(
+    spark: SparkSession, scaling: PlattScaling | IsotonicScaling, kind: str
+) -> None:
+    rows, _, _ = held_out(spark, [0.25, 0.5, 0.75])
+    mapping = scaling.fit(rows)
+
+    scaled = mapping.transform(rows.withColumn("p", F.col("p").cast(kind)))
+
+    assert dict(scaled.dtypes)["p"] == "double"
+    expected = sorted(row["p"] for row in mapping.transform(rows).collect())
+    assert sorted(row["p"] for row in scaled.collect()) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
