@@ -131,7 +131,8 @@ def _run(vertical: Vertical, config: RunConfig, run_id: str, steps: Mapping[str,
     from shared.delta.tables import Warehouse, check_writable
 
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    code_digest("shared", vertical.name)  # now, before somebody edits what has just been imported
+    if vertical.kept:
+        code_digest("shared", vertical.name)  # now, before somebody edits what has just been imported
     check_writable(Warehouse(config.warehouse))
     spark = get_session(config.session, f"{vertical.name}-{run_id}")
     _LOG.info("run started", extra={"config": redacted(config)})

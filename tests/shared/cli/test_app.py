@@ -62,7 +62,7 @@ def test_run_takes_a_kept_result_and_a_verb_by_name_does_its_work(spark: SparkSe
     def kept(spark: SparkSession, config: Config) -> StepResult | None:
         return StepResult({"rows_read": 77}) if config.rows == 4 else None
 
-    keeping = replace(VERTICAL, kept={"count": kept})
+    keeping = replace(VERTICAL, name="churn", kept={"count": kept})
 
     def rows(*arguments: str) -> int:
         result = CliRunner().invoke(command_line(keeping), ["--json", *arguments][::-1])
