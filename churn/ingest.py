@@ -45,10 +45,10 @@ def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
         "rows_written": sum(result.rows_written for result in done),
         "rows_quarantined": sum(result.rows_quarantined for result in done),
     }
-    tables = {name: made for result in done for name, made in result.tables.items()}
+    tables = {name: entry for result in done for name, entry in result.tables.items()}
     if any(rule.rule == _NOT_FUTURE and rule.failed for result in done for rule in result.rules):
         made_from = None  # another day it gives other tables
-    versions = {name: made["version"] for name, made in tables.items()}
+    versions = {name: entry["version"] for name, entry in tables.items()}
     made = note(made_from, versions, run_id=run_id, facts=facts, results=tables)
     overwrite(spark.createDataFrame(checked, _RULES), warehouse.table(QUALITY), schema_may_change=True, note=made)
     return StepResult(facts, tables=tables)

@@ -1,12 +1,17 @@
-"""Whether the files of a source are the ones that were there before, told without reading them."""
+"""The files at a path, and whether they are the ones that were there before, told without reading them."""
 
 from collections.abc import Sequence
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from shared.delta.digest import digest
 from shared.delta.problems import FAILURES
 from shared.ingest.source import Source
+
+
+def listing(spark: SparkSession, paths: Sequence[str]) -> DataFrame:
+    """Return a row for each file with content at ``paths`` and below: ``path``, ``length``, ``modificationTime``."""
+    return spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(list(paths))
 
 
 def listing_digest(spark: SparkSession, sources: Sequence[Source]) -> str | None:
@@ -17,9 +22,8 @@ def listing_digest(spark: SparkSession, sources: Sequence[Source]) -> str | None
     """
     if any(source.database or source.format == "delta" for source in sources):
         return None
-    listing = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
     try:
-        files = listing.load([source.path for source in sources])
+        files = listing(spark, [source.path for source in sources])
         return digest(files.select("path", "length", "modificationTime"))
     except FAILURES:
         return None  # reading it will say what is wrong

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from shared.core.columns import SOURCE_FILE
 from shared.core.errors import DataError
+from shared.ingest.listing import listing
 from shared.ingest.source import Source
 
 LINE: Final = "_line"
@@ -46,8 +47,7 @@ def listed(spark: SparkSession, paths: list[str]) -> dict[str, str]:
     Raises:
         DataError: there is none, or all of them are empty.
     """
-    found = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(paths)
-    files = found.select("path", F.col("_metadata.file_path").alias("uri")).orderBy("path").collect()
+    files = listing(spark, paths).select("path", F.col("_metadata.file_path").alias("uri")).orderBy("path").collect()
     if not files:  # Spark lists no file without content
         raise DataError("EMPTY_FILE", f"{', '.join(paths)} is empty.", "A header and rows.", "Check the export.")
     return {escaped(file["path"]): file["uri"] for file in files}

@@ -64,13 +64,13 @@ def test_run_takes_a_kept_result_and_a_verb_by_name_does_its_work(spark: SparkSe
 
     keeping = replace(VERTICAL, name="churn", kept={"count": kept})
 
-    def rows(*arguments: str) -> int:
-        result = CliRunner().invoke(command_line(keeping), ["--json", *arguments][::-1])
+    def rows(verb: str, setting: str) -> int:
+        result = CliRunner().invoke(command_line(keeping), [verb, "--json", "--set", setting])
         return json.loads(result.stdout)["steps"][0]["rows_read"]
 
-    assert rows("--set=rows=4", "run") == 77
-    assert rows("--set=rows=5", "run") == 5
-    assert rows("--set=rows=4", "count") == 4
+    assert rows("run", "rows=4") == 77
+    assert rows("run", "rows=5") == 5
+    assert rows("count", "rows=4") == 4
 
 
 @pytest.mark.parametrize(("kind", "code"), [("config", 2), ("data", 3), ("model", 4), ("environment", 5)])

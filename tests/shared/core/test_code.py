@@ -1,3 +1,4 @@
+import sys
 import zipfile
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def test_code_in_a_zip_has_the_digest_it_has_in_a_folder(tmp_path: Path, monkeyp
     with zipfile.ZipFile(archive, "w") as made:
         for path in sorted((tmp_path / "folder").rglob("*")):
             made.write(path, path.relative_to(tmp_path / "folder"))
-    monkeypatch.setattr("sys.modules", {k: v for k, v in __import__("sys").modules.items() if k != "zipped_or_not"})
+    monkeypatch.delitem(sys.modules, "zipped_or_not")
     monkeypatch.syspath_prepend(archive)
 
     assert digest("zipped_or_not") == in_folder
