@@ -43,10 +43,13 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     version = latest_version(spark, warehouse.table(FEATURES))
     rows = read(spark, warehouse.table(FEATURES), version)
     train_rows = rows.where(F.col(SPLIT) == "train")
-    leakage.check_fitted_on(training["fitted_on"], train_rows, key=ROW_KEY)
     seen, unseen = rows.where(F.col(SPLIT).isin("train", "validation")), rows.where(F.col(SPLIT) == "test")
-    refuse_overlap(seen, unseen, config)
-    model = models.load(challenger)
+    before: list[Callable[[], Any]] = [
+        partial(leakage.check_fitted_on, training["fitted_on"], train_rows, key=ROW_KEY),
+        partial(refuse_overlap, seen, unseen, config),
+        partial(models.load, challenger),
+    ]
+    model = in_parallel(spark, before)[-1]
     test = model.transform(unseen).cache()
     test.count()  # once, not by each of those who read it below
     scored: dict[str, Any] = {"label": LABEL, "probability": PROBABILITY}
@@ -62,6 +65,9 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
         "bins": partial(calibration.curve, test, **scored),
         "by_chance": partial(calibration.ece_by_chance, test, **scored),
         "ceiling": partial(ceiling, spark, config, test),
+        "lineage": partial(
+            lineage.record, spark, warehouse, run_id, "evaluate", [(warehouse.table(FEATURES), version)]
+        ),
         **{f"slice {name}": partial(binary.by_slice, test, name, **scored) for name in SLICED if name in test.columns},
     }
     found = dict(zip(parts, in_parallel(spark, list(parts.values())), strict=True))
@@ -70,7 +76,6 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     document = {"run_id": run_id, "features_version": version, **_document(found, costs)}
     tracking.write_document(challenger.run, "evaluation", document)
     tracking.write_metrics(challenger.run, "test", metrics.as_dict())
-    lineage.record(spark, warehouse, run_id, "evaluate", [(warehouse.table(FEATURES), version)])
     shown = {kind: document[kind] for kind in ("test", "baseline", "ceiling") if document[kind]}
     return StepResult({"rows_test": metrics.rows, "positives": metrics.positives}, metrics=shown)
 

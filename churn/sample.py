@@ -57,10 +57,9 @@ def sample(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     if config.source is not None or config.shape != "subscriptions":
         return StepResult({"rows_written": 0})
     size = config.sample
-    made = generate(spark, size.customers, days=size.days, seed=config.seed, difficulty=size.difficulty)
-    return StepResult(
-        {"rows_written": sum(table["rows"] for table in write_files(made, folder(config))["tables"].values())}
-    )
+    settings = Settings(size.customers, size.days, config.seed, size.difficulty)
+    manifest = write_files(spark, settings, folder(config))
+    return StepResult({"rows_written": sum(table["rows"] for table in manifest["tables"].values())})
 
 
 def folder(config: ChurnConfig) -> str:
@@ -78,13 +77,34 @@ def folder(config: ChurnConfig) -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides every value of a sample."""
+    """What decides every value of a sample.
+
+    Args:
+        customers: number of customers, at least 1.
+        days: length of the log, at least 180.
+        seed: any whole number.
+        difficulty: divides the signal of the hazard: 1 gives a ceiling near AUC 0.86, 2 near 0.73; the churn rate
+            stays at 5 to 10 % per snapshot.
+        start_date: first day of the log.
+
+    Raises:
+        ConfigError: a number is out of its range.
+    """
 
     customers: int
-    days: int
-    seed: int
-    difficulty: float
-    start_date: date
+    days: int = 540
+    seed: int = 0
+    difficulty: float = 1.0
+    start_date: date = START_DATE
+
+    def __post_init__(self) -> None:
+        if self.customers < 1 or self.days < 6 * PERIOD_DAYS or self.difficulty <= 0:
+            raise ConfigError(
+                "SAMPLE_INVALID",
+                f"A sample of {self.customers} customers, {self.days} days, difficulty {self.difficulty:g}.",
+                f"customers >= 1, days >= {6 * PERIOD_DAYS}, difficulty > 0.",
+                "Edit sample in the config.",
+            )
 
     @property
     def periods(self) -> int:
@@ -129,40 +149,12 @@ class Sample:
         return tuple(day for day in self.decision_dates if day <= last)
 
 
-def generate(
-    spark: SparkSession,
-    customers: int,
-    *,
-    days: int = 540,
-    seed: int = 0,
-    difficulty: float = 1.0,
-    start_date: date = START_DATE,
-) -> Sample:
-    """Return a sample of ``customers`` customers over ``days`` days from ``start_date``.
+def generate(spark: SparkSession, settings: Settings) -> Sample:
+    """Return the sample of ``settings``.
 
-    Six in ten signed up before the log begins, the others during it. About 25 days of use per customer are logged.
-
-    Args:
-        spark: the session.
-        customers: number of customers, at least 1.
-        days: length of the log, at least 180.
-        seed: any whole number.
-        difficulty: divides the signal of the hazard: 1 gives a ceiling near AUC 0.86, 2 near 0.73; the churn rate
-            stays at 5 to 10 % per snapshot.
-        start_date: first day of the log.
-
-    Raises:
-        ConfigError: a number is out of its range.
+    Six in ten customers signed up before the log begins, the others during it. About 25 days of use of each are logged.
     """
-    if customers < 1 or days < 6 * PERIOD_DAYS or difficulty <= 0:
-        raise ConfigError(
-            "SAMPLE_INVALID",
-            f"A sample of {customers} customers, {days} days, difficulty {difficulty:g}.",
-            f"customers >= 1, days >= {6 * PERIOD_DAYS}, difficulty > 0.",
-            "Edit sample in the config.",
-        )
-    settings = Settings(customers, days, seed, difficulty, start_date)
-    draw = Draw(seed)
+    draw = Draw(settings.seed)
     decisions = _decisions(_periods(spark, settings, draw), settings, draw)
     lives = _lives(decisions, settings, draw)
     tables = {
@@ -438,8 +430,8 @@ _DAMAGES = (
 """Each is a further row with its own key: what is left after quarantine is the table without damage."""
 
 
-def write_files(made: Sample, path: str) -> dict[str, Any]:
-    """Write the raw files of a source to ``path``, with some dirt and some broken rows, and return the manifest.
+def write_files(spark: SparkSession, settings: Settings, path: str) -> dict[str, Any]:
+    """Write the sample of ``settings`` to ``path`` as the raw files of a source, and return the manifest.
 
     `FILES` names the folder and format of each table; ``truth`` (Parquet) holds the truth. In ``customers`` a few
     values of segment and region differ in case or carry blanks, and a few of region and age_band are missing. Broken
@@ -447,18 +439,18 @@ def write_files(made: Sample, path: str) -> dict[str, Any]:
     a folder that already holds the same sample is left as it is.
 
     Args:
-        made: what to write.
+        spark: the session.
+        settings: what to write.
         path: local path or URI.
 
     Returns:
         ``{"settings": {…}, "tables": {"customers": {"rows": …, "broken": {reason: rows}}, …}}``; ``rows`` holds both.
     """
-    start_date = made.settings.start_date.isoformat()
-    settings = {**asdict(made.settings), "start_date": start_date, "version": _VERSION}
-    spark = made.truth.sparkSession
+    noted = {**asdict(settings), "start_date": settings.start_date.isoformat(), "version": _VERSION}
     written = _read_manifest(spark, path)
-    if written.get("settings") == settings:
+    if written.get("settings") == noted:
         return written
+    made = generate(spark, settings)
     _write_manifest(spark, path, {})
     made.lives.persist()
     try:
@@ -468,7 +460,7 @@ def write_files(made: Sample, path: str) -> dict[str, Any]:
         tables = dict(zip(FILES, in_parallel(spark, writes), strict=False))
     finally:
         made.lives.unpersist()
-    manifest: dict[str, Any] = {"settings": settings, "tables": tables}
+    manifest: dict[str, Any] = {"settings": noted, "tables": tables}
     _write_manifest(spark, path, manifest)
     return manifest
 

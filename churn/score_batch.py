@@ -3,6 +3,10 @@
 Scoring the same customers with the same model again gives the same table.
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -13,6 +17,7 @@ from churn.features import FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL, SNAPSHOT_DATE
 from churn.train import MODEL, ROW_KEY
 from shared.core.errors import DataError
+from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
 from shared.delta import lineage
 from shared.delta.read import latest_version, read
@@ -45,24 +50,24 @@ def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepRe
     features = read(spark, source, version)
     rows = population(features, config)
     scored = reasons.with_contributions(rows, models.load(champion), inputs, training["typical"], key=ROW_KEY).cache()
-    written = overwrite(
-        scored.select(
-            CUSTOMER_ID,
-            SNAPSHOT_DATE,
-            PROBABILITY,
-            decile(scored).alias("decile"),
-            F.when(F.col(PROBABILITY) >= costs.threshold, "contact").otherwise("leave").alias("decision"),
-            F.slice("contributions", 1, _REASONS).alias("reasons"),
-            F.lit(MODEL).alias("model_name"),
-            F.lit(champion.version).alias("model_version"),
-        ),
-        target,
-        schema_may_change=True,
+    scores = scored.select(
+        CUSTOMER_ID,
+        SNAPSHOT_DATE,
+        PROBABILITY,
+        decile(scored).alias("decile"),
+        F.when(F.col(PROBABILITY) >= costs.threshold, "contact").otherwise("leave").alias("decision"),
+        F.slice("contributions", 1, _REASONS).alias("reasons"),
+        F.lit(MODEL).alias("model_name"),
+        F.lit(champion.version).alias("model_version"),
     )
-    contacted = scored.where(F.col(PROBABILITY) >= costs.threshold).count()
+    work: list[Callable[[], Any]] = [
+        partial(overwrite, scores, target, schema_may_change=True),
+        scored.where(F.col(PROBABILITY) >= costs.threshold).count,
+        partial(lineage.record, spark, warehouse, run_id, "score-batch", [(source, version)]),
+    ]
+    written, contacted, _ = in_parallel(spark, work)
     scored.unpersist()
     has_left = {"left_already": features.where(F.col(LABEL) == 1).count()} if config.shape == "customers" else {}
-    lineage.record(spark, warehouse, run_id, "score-batch", [(source, version)])
     return StepResult(
         {"rows_written": written.rows, "to_contact": contacted, "threshold": costs.threshold, **has_left},
         tables={SCORES: {"path": target.path or target.name, "version": written.version, "rows": written.rows}},

@@ -98,13 +98,17 @@ def fit(rows: DataFrame, config: ChurnConfig) -> Trained:
     train_rows.count()  # once, not by each of those who read it below
     checks: list[Callable[[], Any]] = [
         partial(_refuse_leaks, train_rows, validation_rows, config),
-        partial(_usable, train_rows, config.model),
+        partial(_prepared, train_rows, config.model),
     ]
-    inputs, dropped = in_parallel(spark, checks)[1]
-    stages = candidates.fit_preparation(train_rows, inputs, config.model.knots)
+    inputs, dropped, stages = in_parallel(spark, checks)[1]
     prepared = PipelineModel(stages)
     learning = candidates.for_models(prepared.transform(train_rows)).cache()
-    fitted = candidates.fit_candidates(learning, config.model, candidates.levels_of(stages), config.seed)
+    learn: list[Callable[[], Any]] = [
+        partial(candidates.fit_candidates, learning, config.model, candidates.levels_of(stages), config.seed),
+        partial(reasons.typical_values, train_rows, inputs),
+        partial(leakage.fingerprint, train_rows, ROW_KEY),
+    ]
+    fitted, typical, fitted_on = in_parallel(spark, learn)
     held_out = candidates.for_models(prepared.transform(validation_rows)).cache()
     judged = in_parallel(spark, [partial(_calibrated, own, held_out, config.model) for own in fitted.values()])
     calibrated = {name: own for name, (own, _) in zip(fitted, judged, strict=True)}
@@ -119,9 +123,9 @@ def fit(rows: DataFrame, config: ChurnConfig) -> Trained:
         chosen=chosen,
         inputs=inputs,
         validation=metrics,
-        typical=reasons.typical_values(train_rows, inputs),
+        typical=typical,
         dropped=dropped,
-        fitted_on=leakage.fingerprint(train_rows, ROW_KEY),
+        fitted_on=fitted_on,
     )
     for part in (train_rows, validation_rows):
         part.unpersist()
@@ -133,13 +137,17 @@ def _train(spark: SparkSession, config: ChurnConfig, run_id: str, version: int) 
     warehouse = Warehouse(config.warehouse)
     rows = _rows(spark, config, version)
     with tracking.training_run(config, run_id, {FEATURES: version}) as run:
-        trained = fit(rows, config)
+        reads = [(warehouse.table(FEATURES), version)]
+        work: list[Callable[[], Any]] = [
+            partial(fit, rows, config),
+            partial(lineage.record, spark, warehouse, run_id, "train", reads),
+        ]
+        trained: Trained = in_parallel(spark, work)[0]
         best = trained.validation[trained.chosen]
         tracking.mlflow.log_params({"chosen": trained.chosen})
         tracking.mlflow.log_metrics({f"validation_{name}": value for name, value in best.as_dict().items()})
         tracking.write_document(run, "training", _document(trained))
         registered = models.register(client, run, MODEL, trained.model)
-    lineage.record(spark, warehouse, run_id, "train", [(warehouse.table(FEATURES), version)])
     counts = {row[SPLIT]: row["count"] for row in rows.groupBy(SPLIT).count().collect()}
     return StepResult(
         {
@@ -202,6 +210,11 @@ def _refuse_leaks(train_rows: DataFrame, validation_rows: DataFrame, config: Chu
         label=LABEL,
         max_auc=config.max_single_auc,
     )
+
+
+def _prepared(train_rows: DataFrame, config: ModelConfig) -> tuple[Inputs, Mapping[str, str], list[Transformer]]:
+    inputs, dropped = _usable(train_rows, config)
+    return inputs, dropped, candidates.fit_preparation(train_rows, inputs, config.knots)
 
 
 def _usable(train_rows: DataFrame, config: ModelConfig) -> tuple[Inputs, Mapping[str, str]]:

@@ -12,6 +12,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from churn.algorithms.candidates import PROBABILITY, Inputs
+from shared.core.parallel import spread
 from shared.evaluation.calibration import log_odds
 
 CHANGED = "_changed"
@@ -43,7 +44,7 @@ def with_contributions(
     variants = F.array_compact(
         F.array(F.lit(-1), *(F.when(_differs(name, typical), F.lit(i)) for i, name in enumerate(inputs.names)))
     )
-    exploded = rows.withColumn(CHANGED, F.explode(variants))
+    exploded = spread(rows, *key).withColumn(CHANGED, F.explode(variants))
     changed = exploded.withColumns(
         {
             name: F.when(F.col(CHANGED) == i, F.lit(typical[name]).cast(kind)).otherwise(F.col(name))

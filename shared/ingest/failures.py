@@ -76,23 +76,22 @@ def typed(text: Column, kind: str, source: Source) -> Column:
     Dates and timestamps without a format are ISO 8601 from the year on: Spark alone would take ``12:30`` for a time of
     today and ``2024`` for the first of January.
     """
-    filled = F.nullif(F.trim(text), F.lit(""))
+    shown = F.trim(text)
     if source.null_value:
-        filled = F.nullif(filled, F.lit(source.null_value))
-    has_year = F.substring(filled, 5, 1) == "-"
+        shown = F.nullif(shown, F.lit(source.null_value))
+    has_year = F.instr(shown, "-") == 5
     match kind:
-        case "string":
-            return filled
         case "date" if source.date_format:
-            return F.try_to_date(filled, source.date_format)
+            return F.try_to_date(shown, source.date_format)
         case "date":
-            return F.when(has_year & (F.length(filled) == 10), filled.try_cast("date"))
+            return F.when(has_year & (F.length(shown) == 10), shown.try_cast("date"))
         case "timestamp" if source.timestamp_format:
-            return F.try_to_timestamp(filled, F.lit(source.timestamp_format))
+            return F.try_to_timestamp(shown, F.lit(source.timestamp_format))
         case "timestamp":
-            return F.when(has_year & (F.length(filled) >= 10), filled.try_cast("timestamp"))
+            return F.when(has_year & (F.length(shown) >= 10), shown.try_cast("timestamp"))
         case _:
-            return filled.try_cast(kind)
+            filled = F.nullif(shown, F.lit(""))
+            return filled if kind == "string" else filled.try_cast(kind)
 
 
 def converted(value: Column, found: str, kind: str, source: Source) -> Column:

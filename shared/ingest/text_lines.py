@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from shared.core.columns import SOURCE_FILE
 from shared.core.errors import DataError
+from shared.core.parallel import in_parallel
 from shared.ingest.listing import listing
 from shared.ingest.source import Source
 
@@ -68,8 +69,8 @@ def first_lines(spark: SparkSession, source: Source, files: Mapping[str, str]) -
     A few files are opened one by one, and of each only the beginning is read; many are read in one job.
     """
     if len(files) <= _FEW_FILES:
-        firsts = {file: text_lines(spark, source, [file]).first() for file in files}
-        return {file: row[LINE] if row is not None else "" for file, row in firsts.items()}
+        firsts = in_parallel(spark, [text_lines(spark, source, [file]).first for file in files])
+        return {file: row[LINE] if row is not None else "" for file, row in zip(files, firsts, strict=True)}
     lines = text_lines(spark, source, list(files)).groupBy(SOURCE_FILE)
     # A file's beginning is in one task and comes first in it, so first() finds it before any shuffle.
     found = {row[SOURCE_FILE]: row["line"] for row in lines.agg(F.first(LINE).alias("line")).collect()}

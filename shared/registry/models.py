@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -103,14 +104,22 @@ def find(client: MlflowClient, name: str, alias: str) -> Registered:
 
 
 def load(model: Registered) -> PipelineModel:
-    """Return the fitted pipeline of a registered version."""
+    """Return the fitted pipeline of a registered version; a version never changes, so a process loads it once."""
+    import mlflow
+
+    return _loaded(mlflow.get_registry_uri(), model.name, model.version, model.run.info.run_id)
+
+
+@lru_cache(maxsize=4)
+def _loaded(registry: str, name: str, version: int, run_id: str) -> PipelineModel:
+    # The registry and the run tell versions of one number apart.
     import mlflow.spark
 
     # Not the temporary folder of a `with`: Spark reads some stages lazily.
     folder = tempfile.mkdtemp(prefix="model-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     pipeline: PipelineModel = mlflow.spark.load_model(
-        f"models:/{model.name}/{model.version}", dfs_tmpdir=_spark_folder(Path(folder))
+        f"models:/{name}/{version}", dfs_tmpdir=_spark_folder(Path(folder))
     )
     return pipeline
 

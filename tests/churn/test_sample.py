@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from churn import schema
 from churn.algorithms.labels import LabelWindows, snapshots
 from churn.config import ChurnConfig, SampleConfig
-from churn.sample import FILES, GAP_DAYS, OUTCOME_DAYS, Sample, folder, generate, write_files
+from churn.sample import FILES, GAP_DAYS, OUTCOME_DAYS, Sample, Settings, folder, generate, write_files
 from churn.sample import sample as run_step
 from shared.core.errors import ConfigError
 from shared.evaluation.binary import evaluate
@@ -25,7 +25,7 @@ WINDOWS = LabelWindows(observation_days=90, gap_days=GAP_DAYS, outcome_days=OUTC
 @pytest.fixture(scope="module")
 def sample(spark: SparkSession) -> Sample:
     """A sample whose rows are computed once for all tests of this module."""
-    made = generate(spark, CUSTOMERS, seed=5)
+    made = generate(spark, Settings(CUSTOMERS, seed=5))
     made.lives.persist()
     tables = {name: rows.localCheckpoint() for name, rows in made.tables.items()}
     return replace(made, tables=tables, truth=made.truth.localCheckpoint())
@@ -140,12 +140,12 @@ def test_nothing_is_dated_before_the_signup_or_after_the_end_of_service_or_of_th
 
 
 def test_the_same_seed_gives_the_same_rows_however_they_are_partitioned(spark: SparkSession, sample: Sample) -> None:
-    again, usage = generate(spark, 40, seed=5), schema.USAGE.name
+    again, usage = generate(spark, Settings(40, seed=5)), schema.USAGE.name
     # The first customers of a larger sample, which lie in other partitions.
     first = {name: rows.where(F.col("customer_id") < "C0000040") for name, rows in sample.tables.items()}
 
     assert_df_equality(again.tables[usage], first[usage], ignore_row_order=True, ignore_nullable=True)
-    customers = generate(spark, 40, seed=6).tables[schema.CUSTOMERS.name]
+    customers = generate(spark, Settings(40, seed=6)).tables[schema.CUSTOMERS.name]
     assert customers.exceptAll(first[schema.CUSTOMERS.name]).count() > 30
 
 
@@ -154,11 +154,11 @@ def test_a_harder_sample_has_a_lower_ceiling(spark: SparkSession, sample: Sample
         return evaluate(made.truth.where("label IS NOT NULL"), label="label", probability="churn_probability").auc
 
     assert 0.82 < ceiling(sample) < 0.90
-    assert 0.66 < ceiling(generate(spark, CUSTOMERS, seed=5, difficulty=2.0)) < 0.77
+    assert 0.66 < ceiling(generate(spark, Settings(CUSTOMERS, seed=5, difficulty=2.0))) < 0.77
 
 
 def test_a_log_that_is_not_whole_periods_long_ends_on_its_day(spark: SparkSession) -> None:
-    made = generate(spark, 60, days=200, seed=1)
+    made = generate(spark, Settings(60, days=200, seed=1))
     newest = made.tables[schema.USAGE.name].agg(F.max(F.to_date("event_ts"))).first()[0]
 
     assert made.decision_dates[-1] == made.settings.start_date + timedelta(days=180)
@@ -168,7 +168,7 @@ def test_a_log_that_is_not_whole_periods_long_ends_on_its_day(spark: SparkSessio
 def test_files_hold_the_tables_and_as_many_broken_rows_as_the_manifest_says(
     spark: SparkSession, sample: Sample, raw: Path
 ) -> None:
-    manifest = write_files(sample, str(raw))  # already there: only reads the manifest
+    manifest = write_files(spark, sample.settings, str(raw))  # already there: only reads the manifest
 
     for name, (table, form) in FILES.items():
         count = manifest["tables"][name]
@@ -200,10 +200,10 @@ def test_the_dirt_of_the_customers_is_in_their_spelling_alone(spark: SparkSessio
 
 
 def test_a_folder_that_holds_the_sample_is_left_alone_and_one_that_holds_another_is_replaced(
-    sample: Sample, raw: Path
+    spark: SparkSession, sample: Sample, raw: Path
 ) -> None:
     files = sorted(raw.rglob("*"))
-    write_files(sample, str(raw))
+    write_files(spark, sample.settings, str(raw))
 
     assert sorted(raw.rglob("*")) == files
     assert [path for path in files if "stale" in path.name] == []
@@ -218,7 +218,7 @@ def test_a_source_of_ones_own_needs_no_embedded_data(spark: SparkSession, tmp_pa
         run_step(spark, ChurnConfig(warehouse="catalog:main.churn"), "a run")
 
 
-def test_a_sample_of_nobody_is_refused(spark: SparkSession) -> None:
+def test_a_sample_of_nobody_is_refused() -> None:
     for arguments in ({"customers": 0}, {"customers": 10, "days": 100}, {"customers": 10, "difficulty": 0.0}):
         with pytest.raises(ConfigError, match="SAMPLE_INVALID"):
-            generate(spark, **arguments)
+            Settings(**arguments)

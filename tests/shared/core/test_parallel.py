@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from shared.core.errors import DataError
-from shared.core.parallel import in_parallel
+from shared.core.parallel import in_parallel, spread
 
 
 def count(spark: SparkSession, rows: int) -> int:
@@ -38,3 +38,13 @@ def test_the_first_error_in_order_is_raised_after_all_have_ended(spark: SparkSes
         in_parallel(spark, [end, partial(fail, "first"), partial(fail, "second"), end])
 
     assert ended == [5, 5]
+
+
+def test_few_rows_are_spread_over_as_many_tasks_as_a_shuffle_has(spark: SparkSession) -> None:
+    rows = spark.range(100, numPartitions=1)
+    wanted = int(spark.conf.get("spark.sql.shuffle.partitions"))
+
+    found = spread(rows, "id").selectExpr("id", "spark_partition_id() AS task").collect()
+
+    assert sorted(row["id"] for row in found) == list(range(100))
+    assert {row["task"] for row in found} == set(range(wanted))

@@ -57,6 +57,19 @@ def test_the_newest_version_is_the_challenger_and_only_a_promotion_makes_the_cha
     assert "registered" not in capfd.readouterr().err
 
 
+def test_a_version_is_loaded_once_and_never_taken_for_one_of_the_same_number(
+    spark: SparkSession, client: MlflowClient, config: RunConfig
+) -> None:
+    first = register(client, config, "one", plus(1))
+    loaded = models.load(first)
+    client.delete_registered_model("things")
+    second = register(client, config, "two", plus(2))
+
+    assert models.load(first) is loaded
+    assert second.version == first.version
+    assert models.load(second).transform(spark.range(1)).first()["y"] == 2
+
+
 def test_a_model_goes_through_the_folder_that_the_environment_names(
     spark: SparkSession,
     client: MlflowClient,
