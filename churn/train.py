@@ -213,6 +213,7 @@ def _refuse_leaks(train_rows: DataFrame, validation_rows: DataFrame, config: Chu
 
 
 def _prepared(train_rows: DataFrame, config: ModelConfig) -> tuple[Inputs, Mapping[str, str], list[Transformer]]:
+    """Return the features that can help, why others cannot, and the fitted preparation."""
     inputs, dropped = _usable(train_rows, config)
     return inputs, dropped, candidates.fit_preparation(train_rows, inputs, config.knots)
 

@@ -159,6 +159,8 @@ def _local_conf(config: SessionConfig) -> dict[str, str]:
     if config.fast_start:
         # With C1 alone Java makes the code cache so small that Spark's generated code fills it and compiling stops.
         options += ["-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=256m", "-XX:+UseSerialGC"]
+        # A heap that grows in small steps, and classes that fill what is first set aside, make Java collect all the time.
+        options += [f"-Xms{config.driver_memory}", "-XX:MetaspaceSize=256m"]
     settings = {
         "spark.master": config.master or "local[*]",
         "spark.driver.memory": config.driver_memory,

@@ -29,6 +29,8 @@ def record(
 ) -> None:
     """Append a row for each (table, version) read; the same reads of a run's step are recorded once.
 
+    A step records while it works, so what a step read that failed afterwards is recorded too.
+
     Raises:
         DataError: there is no such table or version.
     """

@@ -79,19 +79,21 @@ def typed(text: Column, kind: str, source: Source) -> Column:
     shown = F.trim(text)
     if source.null_value:
         shown = F.nullif(shown, F.lit(source.null_value))
+    filled = F.nullif(shown, F.lit(""))
     has_year = F.instr(shown, "-") == 5
     match kind:
+        case "string":
+            return filled
         case "date" if source.date_format:
-            return F.try_to_date(shown, source.date_format)
+            return F.try_to_date(filled, source.date_format)
         case "date":
             return F.when(has_year & (F.length(shown) == 10), shown.try_cast("date"))
         case "timestamp" if source.timestamp_format:
-            return F.try_to_timestamp(shown, F.lit(source.timestamp_format))
+            return F.try_to_timestamp(filled, F.lit(source.timestamp_format))
         case "timestamp":
             return F.when(has_year & (F.length(shown) >= 10), shown.try_cast("timestamp"))
         case _:
-            filled = F.nullif(shown, F.lit(""))
-            return filled if kind == "string" else filled.try_cast(kind)
+            return filled.try_cast(kind)
 
 
 def converted(value: Column, found: str, kind: str, source: Source) -> Column:

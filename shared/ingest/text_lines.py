@@ -66,7 +66,7 @@ def escaped(file: str) -> str:
 def first_lines(spark: SparkSession, source: Source, files: Mapping[str, str]) -> dict[str, str]:
     """Return the first line of every file of `listed`.
 
-    A few files are opened one by one, and of each only the beginning is read; many are read in one job.
+    A few files are opened each by a job of its own, and only the beginning is read; many are read in one job.
     """
     if len(files) <= _FEW_FILES:
         firsts = in_parallel(spark, [text_lines(spark, source, [file]).first for file in files])

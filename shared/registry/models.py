@@ -104,15 +104,15 @@ def find(client: MlflowClient, name: str, alias: str) -> Registered:
 
 
 def load(model: Registered) -> PipelineModel:
-    """Return the fitted pipeline of a registered version; a version never changes, so a process loads it once."""
+    """Return the fitted pipeline of a registered version; a version never changes, so the last few are kept."""
     import mlflow
 
-    return _loaded(mlflow.get_registry_uri(), model.name, model.version, model.run.info.run_id)
+    return _loaded(SparkSession.active(), mlflow.get_registry_uri(), model.name, model.version, model.run.info.run_id)
 
 
 @lru_cache(maxsize=4)
-def _loaded(registry: str, name: str, version: int, run_id: str) -> PipelineModel:
-    # The registry and the run tell versions of one number apart.
+def _loaded(spark: SparkSession, registry: str, name: str, version: int, run_id: str) -> PipelineModel:
+    # A model is of its session, and the registry and the run tell versions of one number apart.
     import mlflow.spark
 
     # Not the temporary folder of a `with`: Spark reads some stages lazily.

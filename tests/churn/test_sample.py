@@ -200,9 +200,10 @@ def test_the_dirt_of_the_customers_is_in_their_spelling_alone(spark: SparkSessio
 
 
 def test_a_folder_that_holds_the_sample_is_left_alone_and_one_that_holds_another_is_replaced(
-    spark: SparkSession, sample: Sample, raw: Path
+    spark: SparkSession, sample: Sample, raw: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = sorted(raw.rglob("*"))
+    monkeypatch.setattr("churn.sample.generate", None)  # planning alone takes seconds
     write_files(spark, sample.settings, str(raw))
 
     assert sorted(raw.rglob("*")) == files

@@ -1,5 +1,6 @@
 """Calls at once must give what calls in turn give, errors included."""
 
+import os
 from functools import partial
 from threading import Barrier
 
@@ -25,6 +26,17 @@ def test_calls_run_at_once(spark: SparkSession) -> None:
     in_parallel(spark, [both.wait, both.wait])  # each waits for the other, or breaks
 
 
+def test_each_call_has_properties_of_its_own(spark: SparkSession) -> None:
+    both, context = Barrier(2, timeout=20), spark.sparkContext
+
+    def described(text: str) -> str | None:
+        context.setLocalProperty("accelerators.test", text)
+        both.wait()
+        return context.getLocalProperty("accelerators.test")
+
+    assert in_parallel(spark, [partial(described, text) for text in ("one", "two")]) == ["one", "two"]
+
+
 def test_the_first_error_in_order_is_raised_after_all_have_ended(spark: SparkSession) -> None:
     ended = []
 
@@ -42,7 +54,7 @@ def test_the_first_error_in_order_is_raised_after_all_have_ended(spark: SparkSes
 
 def test_few_rows_are_spread_over_as_many_tasks_as_a_shuffle_has(spark: SparkSession) -> None:
     rows = spark.range(100, numPartitions=1)
-    wanted = int(spark.conf.get("spark.sql.shuffle.partitions"))
+    wanted = max(int(spark.conf.get("spark.sql.shuffle.partitions")), os.cpu_count())
 
     found = spread(rows, "id").selectExpr("id", "spark_partition_id() AS task").collect()
 

@@ -94,6 +94,10 @@ def test_the_same_source_again_gives_the_same_tables(spark: SparkSession, tmp_pa
         before[name].unpersist()
     assert (second.rows_read, second.rows_written) == (first.rows_read, first.rows_written)
 
+    mended = csv(tmp_path / "in.csv", HEADER + "1,Ann,2\n2,Bob,3\n")
+    assert ingest(spark, mended, BILLS, warehouse, ingest_id="three").rows_quarantined == 0
+    assert [rows.count() for rows in contents(spark, warehouse).values()] == [2, 2, 0]
+
 
 REFUSED = {
     "EMPTY_SOURCE in.csv has no rows": HEADER,

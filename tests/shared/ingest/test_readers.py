@@ -2,15 +2,18 @@
 
 import gzip
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
 
 from shared.core.columns import Column, Table
 from shared.core.errors import AcceleratorError, ConfigError, DataError, EnvironmentProblem
 from shared.ingest import readers, text_lines
+from shared.ingest.failures import converted
 from shared.ingest.problems import explained
 from shared.ingest.source import Source
 
@@ -119,6 +122,15 @@ def test_other_delimiters_nulls_and_mapped_names_are_read(spark: SparkSession, w
     path = write("ID||name||amount||due_date||paid_ts\n1||A|B||NA||01.05.2024||\n")
     row = rows_of(spark, path, delimiter="||", columns={"ID": "bill_id"}, null_value="NA", date_format="dd.MM.yyyy")[0]
     assert (row["bill_id"], row["name"], row["amount"], str(row["due_date"])) == (1, "A|B", None, "2024-05-01")
+
+
+def test_a_blank_is_no_date_even_where_every_part_of_the_format_is_optional(spark: SparkSession) -> None:
+    source = Source(format="parquet", path="any", date_format="[dd.MM.yyyy][yyyy-MM-dd]")
+    texts = spark.createDataFrame([(" ",), ("",), ("2024-05-01",)], "text string")
+
+    dates = [row[0] for row in texts.select(converted(F.col("text"), "string", "date", source)).collect()]
+
+    assert dates == [None, None, date(2024, 5, 1)]
 
 
 def test_a_file_without_a_header_takes_its_names_from_the_config(spark: SparkSession, write: Write) -> None:
