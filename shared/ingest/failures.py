@@ -80,6 +80,7 @@ def typed(text: Column, kind: str, source: Source) -> Column:
     if source.null_value:
         shown = F.nullif(shown, F.lit(source.null_value))
     filled = F.nullif(shown, F.lit(""))
+    # Without a format a blank is no date anyway, and Spark trims a text once where no nullif is in the way.
     has_year = F.instr(shown, "-") == 5
     match kind:
         case "string":

@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 
 from shared.core.columns import identifier
 from shared.core.errors import ModelError
-from shared.registry.tracking import MlflowClient, MlflowException, Run, reached
+from shared.registry.tracking import MlflowClient, MlflowException, Run, mlflow, reached
 
 CHALLENGER: Final = "challenger"
 CHAMPION: Final = "champion"
@@ -105,8 +105,6 @@ def find(client: MlflowClient, name: str, alias: str) -> Registered:
 
 def load(model: Registered) -> PipelineModel:
     """Return the fitted pipeline of a registered version; a version never changes, so the last few are kept."""
-    import mlflow
-
     return _loaded(SparkSession.active(), mlflow.get_registry_uri(), model.name, model.version, model.run.info.run_id)
 
 
