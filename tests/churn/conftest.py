@@ -1,8 +1,11 @@
-"""One small run of the vertical on its embedded data, shared by the tests that look at what it left."""
+"""Small runs of the vertical, each made once for all the tests that look at what it left."""
 
+import fcntl
 import json
 import math
+import os
 import random
+import shutil
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -31,13 +34,38 @@ def churn(spark: SparkSession) -> Churn:
     return run
 
 
+Runs = Callable[..., dict[str, Any]]
+
+
 @pytest.fixture(scope="session")
-def small_run(churn: Churn, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    warehouse: Path = tmp_path_factory.mktemp("churn") / "warehouse"
-    result = churn("run", "--json", "--warehouse", warehouse, *SMALL)
-    if result.exit_code:
-        pytest.fail(result.output)
-    return json.loads(result.stdout)
+def run_once(churn: Churn, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Give the answer of a run that the first worker to ask for it makes, about this worker's own copy of its tables.
+
+    Documents and models stay where the run put them: MLflow keeps whole paths.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def once(name: str, *arguments: str | Path) -> dict[str, Any]:
+        warehouse, answer = root / f"{name}-run", root / f"{name}-run.json"
+        with (root / f"{name}-run.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not answer.exists():
+                result = churn("run", "--json", "--warehouse", warehouse, *arguments)
+                if result.exit_code:
+                    pytest.fail(result.output)
+                answer.write_text(result.stdout)
+        own = shutil.copytree(warehouse, tmp_path_factory.mktemp(name) / "warehouse")
+        return json.loads(answer.read_text().replace(f"{warehouse}", f"{own}"))
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def small_run(run_once: Runs) -> dict[str, Any]:
+    """A run on the embedded data."""
+    return run_once("small", *SMALL)
 
 
 TELCO_HEADER = (
@@ -79,12 +107,7 @@ def cdnow_like(folder: Path, customers: int) -> Path:
 
 
 @pytest.fixture(scope="session")
-def telco_run(churn: Churn, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def telco_run(run_once: Runs, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A run on a table of customers in which few things matter."""
-    folder = tmp_path_factory.mktemp("telco")
-    source = telco_like(folder / "source", 500, signal=1.0)
-    quick = (*QUICK, "--set=model.calibration=isotonic")
-    result = churn("run", "--json", "--source", source, "--warehouse", folder / "warehouse", *quick)
-    if result.exit_code:
-        pytest.fail(result.output)
-    return json.loads(result.stdout)
+    source = telco_like(tmp_path_factory.mktemp("telco") / "source", 500, signal=1.0)
+    return run_once("telco", "--source", source, *QUICK, "--set=model.calibration=isotonic")

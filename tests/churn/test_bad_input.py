@@ -1,8 +1,10 @@
 """Broken input: one message with a code and a next step, the right exit code, and tables as they were."""
 
 import gzip
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
@@ -13,7 +15,7 @@ from shared.delta.digest import digest
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.registry import models, tracking
-from tests.churn.conftest import SMALL, Churn
+from tests.churn.conftest import Churn
 
 NAME = "Telco-Customer-Churn.csv"
 HEADER = (
@@ -139,13 +141,9 @@ def test_a_truncated_gzip_is_named(churn: Churn, tmp_path: Path) -> None:
 
 
 def test_a_corrupt_parquet_file_is_named_and_the_tables_before_it_stay(
-    spark: SparkSession, churn: Churn, tmp_path: Path
+    spark: SparkSession, churn: Churn, small_run: dict[str, Any], tmp_path: Path
 ) -> None:
-    common = ("--warehouse", tmp_path / "w", *SMALL)
-    assert churn("sample", *common).exit_code == 0
-    source = ("--source", tmp_path / "w" / "raw_churn")
-    assert churn("ingest", *common, *source).exit_code == 0
-    warehouse = Warehouse(str(tmp_path / "w"))
+    warehouse = Warehouse(str(shutil.copytree(small_run["warehouse"], tmp_path / "w")))
     silver = [warehouse.table(table.name) for table in EVENT_LOG]
     before = [(latest_version(spark, table), read(spark, table).count()) for table in silver]
     bronze = warehouse.table("bronze_churn_customers")
@@ -155,7 +153,7 @@ def test_a_corrupt_parquet_file_is_named_and_the_tables_before_it_stay(
     (victim.parent / f".{victim.name}.crc").unlink(missing_ok=True)
     victim.write_bytes(content[: len(content) // 2])
 
-    result = churn("ingest", *common, *source)
+    result = churn("ingest", "--warehouse", warehouse.root, "--source", tmp_path / "w" / "raw_churn")
 
     assert result.exit_code == 3, result.output
     assert "[FILE_UNREADABLE]" in result.stderr

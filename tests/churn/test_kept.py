@@ -10,7 +10,6 @@ from churn.config import ChurnConfig, layers
 from churn.features import FEATURES, features, kept_features
 from churn.ingest import ingest, kept_ingestion
 from churn.pipeline import VERTICAL
-from churn.sample import sample
 from shared.core.run import KEPT_FROM
 from shared.delta import made_from
 from shared.delta.tables import Warehouse
@@ -99,15 +98,6 @@ def test_rows_put_aside_because_of_todays_date_are_looked_at_again(spark: SparkS
 
     assert ingest(spark, config, "first").facts["rows_quarantined"] == 1
     assert kept_ingestion(spark, config) is None
-
-
-def test_the_embedded_data_are_kept_with_the_broken_rows_they_have(spark: SparkSession, tmp_path: Path) -> None:
-    config = ChurnConfig.load(*layers(None), f"{{warehouse: {tmp_path}, sample: {{customers: 500}}}}")
-    sample(spark, config, "first")
-    ingested = ingest(spark, config, "first")
-
-    assert ingested.facts["rows_quarantined"] > 0
-    assert kept_ingestion(spark, config).facts == {**ingested.facts, KEPT_FROM: "first"}
 
 
 def _fingerprint(spark: SparkSession, config: ChurnConfig) -> str:

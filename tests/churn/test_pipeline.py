@@ -11,15 +11,18 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from churn import train
+from churn.config import ChurnConfig, layers
 from churn.features import FEATURES
+from churn.ingest import kept_ingestion
 from churn.pipeline import STEPS
 from churn.schema import EVENT_LOG
 from churn.score_batch import SCORES
+from shared.core.run import KEPT_FROM
 from shared.delta.digest import digest
 from shared.delta.lineage import reads_of
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
-from tests.churn.conftest import SMALL, Churn
+from tests.churn.conftest import QUICK, SMALL, Churn
 
 
 def test_a_run_says_what_every_step_did(small_run: dict[str, Any]) -> None:
@@ -88,15 +91,23 @@ def test_scoring_again_gives_the_same_table(spark: SparkSession, small_run: dict
     assert digest(read(spark, scores)) == before
 
 
-def test_ingesting_again_gives_the_same_tables(spark: SparkSession, small_run: dict[str, Any], churn: Churn) -> None:
+def test_ingesting_again_gives_the_same_tables_which_are_then_kept(
+    spark: SparkSession, small_run: dict[str, Any], churn: Churn
+) -> None:
     silver = [
         Warehouse(small_run["warehouse"]).table(name) for name in small_run["tables"] if name.startswith("silver")
     ]
     before = [digest(read(spark, table)) for table in silver]
 
-    assert churn("ingest", "--warehouse", small_run["warehouse"], *SMALL).exit_code == 0
+    result = churn("ingest", "--json", "--warehouse", small_run["warehouse"], *SMALL)
 
+    assert result.exit_code == 0, result.output
     assert [digest(read(spark, table)) for table in silver] == before
+    config = ChurnConfig.load(*layers(None), f"{{warehouse: {small_run['warehouse']}, sample: {{customers: 500}}}}")
+    kept, again = kept_ingestion(spark, config), json.loads(result.stdout)
+    assert kept.facts["rows_quarantined"] == again["steps"][0]["rows_quarantined"] > 0
+    assert kept.facts[KEPT_FROM] == again["run_id"]
+    assert kept.tables == again["tables"]
 
 
 def test_a_run_is_reproduced_from_its_table_versions_wherever_the_warehouse_is(
@@ -146,13 +157,13 @@ def test_every_verb_has_help(churn: Churn, verb: str) -> None:
 
 
 def test_a_model_is_not_evaluated_on_a_split_it_was_not_trained_on(
-    churn: Churn, small_run: dict[str, Any], tmp_path: Path
+    churn: Churn, telco_run: dict[str, Any], tmp_path: Path
 ) -> None:
-    warehouse = shutil.copytree(small_run["warehouse"], tmp_path / "warehouse")
-    other = ("--set=split.by=customer", "--set=split.test=0.3", "--set=split.validation=0.2")
-    assert churn("features", "--warehouse", warehouse, *SMALL, *other).exit_code == 0
+    warehouse = shutil.copytree(telco_run["warehouse"], tmp_path / "warehouse")
+    other = ("--source", telco_run["source"], "--set=split.test=0.3", "--set=split.validation=0.2", *QUICK)
+    assert churn("features", "--warehouse", warehouse, *other).exit_code == 0
 
-    result = churn("evaluate", "--warehouse", warehouse, *SMALL, *other)
+    result = churn("evaluate", "--warehouse", warehouse, *other)
 
     assert result.exit_code == 3, result.output
     assert "[LEAK_FITTED_ON_TEST]" in result.stderr

@@ -211,6 +211,7 @@ pipeline.publish(pipeline.land(spark, source, BILLS, warehouse, ingest_id="kille
 """
 
 
+@pytest.mark.slow
 def test_a_killed_ingestion_is_mended_by_the_same_command(spark: SparkSession, tmp_path: Path) -> None:
     source = csv(tmp_path / "in.csv", HEADER + "1,Ann,2\n2,Bob,x\n3,Cy,1\n")
     whole, killed = Warehouse(str(tmp_path / "whole")), Warehouse(str(tmp_path / "killed"))
