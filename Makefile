@@ -9,7 +9,7 @@ demo: setup
 	@$(PYTHON) -m $(VERTICAL) run
 
 test: setup
-	@$(PYTHON) -m pytest -q -n 2 --dist loadfile
+	@$(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .

@@ -140,6 +140,7 @@ def test_a_truncated_gzip_is_named(churn: Churn, tmp_path: Path) -> None:
     assert "CDNOW_master.txt.gz" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_corrupt_parquet_file_is_named_and_the_tables_before_it_stay(
     spark: SparkSession, churn: Churn, small_run: dict[str, Any], tmp_path: Path
 ) -> None:

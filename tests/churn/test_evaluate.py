@@ -47,6 +47,7 @@ def test_evaluating_alone_gives_the_metrics_of_the_run_and_the_decision_by_the_c
     )
 
 
+@pytest.mark.slow
 def test_a_model_that_knows_nothing_is_not_promoted_and_the_champion_stays(
     churn: Churn, telco: str, tmp_path: Path
 ) -> None:

@@ -110,6 +110,7 @@ def test_ingesting_again_gives_the_same_tables_which_are_then_kept(
     assert kept.tables == again["tables"]
 
 
+@pytest.mark.slow
 def test_a_run_is_reproduced_from_its_table_versions_wherever_the_warehouse_is(
     spark: SparkSession, small_run: dict[str, Any], churn: Churn, tmp_path: Path
 ) -> None:

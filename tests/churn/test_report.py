@@ -10,6 +10,7 @@ from pathlib import Path
 from re import sub
 from typing import Any
 
+import pytest
 from pyspark.sql import Row, SparkSession
 
 from churn import report
@@ -98,6 +99,7 @@ def test_costs_that_changed_since_training_change_threshold_and_money(churn: Chu
     assert "Run score-batch again" in text
 
 
+@pytest.mark.slow
 def test_a_report_can_be_asked_of_a_training_run(churn: Churn, small_run: dict[str, Any], tmp_path: Path) -> None:
     warehouse = shutil.copytree(small_run["warehouse"], tmp_path / "warehouse")
     newer = churn("train", "--warehouse", warehouse, *SMALL)
