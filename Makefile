@@ -8,6 +8,7 @@ PACKAGE := dist/spark_accelerators.zip
 demo: setup
 	@$(PYTHON) -m $(VERTICAL) run
 
+# In the order of collection: the long files come first, and no worker ends with one.
 test: setup
 	@$(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 

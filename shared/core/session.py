@@ -38,7 +38,7 @@ class SessionConfig(Settings):
         jar_sets: sets of `jars.lock` to load.
         shuffle_partitions: partitions after a shuffle on a local master; adaptive execution merges small ones.
         fast_start: trade peak speed for a quick start (C1 compiler, serial collector, errors of a query without the line
-            of Python that made the column); for tests and small data.
+            of Python they come from); for tests and small data.
         conf: further Spark settings; those whose names say secret, key, password, token or credential hold references.
     """
 
@@ -178,7 +178,7 @@ def _local_conf(config: SessionConfig) -> dict[str, str]:
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
     }
     if config.fast_start:
-        # Each column of a query would ask Java and the stack which line makes it: four fifths of the time of `F.col`.
+        # Looking up the line of Python behind each column takes four fifths of the time of `F.col`.
         settings["spark.python.sql.dataFrameDebugging.enabled"] = "false"
     if _is_local(config):  # executors elsewhere have to reach the driver
         settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}

@@ -39,9 +39,9 @@ Runs = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="session")
 def run_once(churn: Churn, tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    """Give the answer of a run that the first worker to ask for it makes, about this worker's own copy of its tables.
+    """Make each run once, by whichever worker asks first, and give this worker a copy of its warehouse.
 
-    Documents and models stay where the run put them: MLflow keeps whole paths.
+    Models and documents are not copied, since MLflow keeps whole paths: evaluating a copy replaces the one document.
     """
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -52,11 +52,13 @@ def run_once(churn: Churn, tmp_path_factory: pytest.TempPathFactory) -> Runs:
         with (root / f"{name}-run.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not answer.exists():
+                shutil.rmtree(warehouse, ignore_errors=True)  # of a worker that failed
                 result = churn("run", "--json", "--warehouse", warehouse, *arguments)
                 if result.exit_code:
                     pytest.fail(result.output)
-                answer.write_text(result.stdout)
-        own = shutil.copytree(warehouse, tmp_path_factory.mktemp(name) / "warehouse")
+                answer.write_text(json.dumps(json.loads(result.stdout), ensure_ascii=False))
+        left_out = shutil.ignore_patterns("mlartifacts")
+        own = shutil.copytree(warehouse, tmp_path_factory.mktemp(name) / "warehouse", ignore=left_out)
         return json.loads(answer.read_text().replace(f"{warehouse}", f"{own}"))
 
     return once
