@@ -89,7 +89,8 @@ def wilson(rate: float, rows: int, z: float = 1.96) -> tuple[float, float]:
     shrunk = 1 + z * z / rows
     centre = (rate + z * z / (2 * rows)) / shrunk
     half = z / shrunk * math.sqrt(rate * (1 - rate) / rows + z * z / (4 * rows * rows))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    # Of a rate of 0 or 1, one bound is the rate itself, but for rounding.
+    return max(min(centre - half, rate), 0.0), min(max(centre + half, rate), 1.0)
 
 
 def _signed(text: str) -> str:

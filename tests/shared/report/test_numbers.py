@@ -61,5 +61,12 @@ def test_wilson_gives_the_published_interval() -> None:
     assert numbers.wilson(0.0, 0) == (0.0, 1.0)
 
 
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_wilson_holds_the_rate_itself_whatever_the_rounding(rate: float) -> None:
+    for rows in range(1, 500):
+        low, high = numbers.wilson(rate, rows)
+        assert low <= rate <= high
+
+
 def test_money_rounds_before_it_takes_a_sign() -> None:
     assert [numbers.money(amount) for amount in (-0.4, -0.6, 1_000_000)] == ["0", "−1", "1,000,000"]
