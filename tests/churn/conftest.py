@@ -59,7 +59,7 @@ def run_once(churn: Churn, tmp_path_factory: pytest.TempPathFactory) -> Runs:
                 answer.write_text(json.dumps(json.loads(result.stdout), ensure_ascii=False))
         left_out = shutil.ignore_patterns("mlartifacts")
         own = shutil.copytree(warehouse, tmp_path_factory.mktemp(name) / "warehouse", ignore=left_out)
-        return json.loads(answer.read_text().replace(f"{warehouse}", f"{own}"))
+        return json.loads(answer.read_text().replace(str(warehouse), str(own)))
 
     return once
 

@@ -15,14 +15,9 @@ from shared.delta.digest import digest
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.registry import models, tracking
-from tests.churn.conftest import Churn
+from tests.churn.conftest import TELCO_HEADER, Churn
 
 NAME = "Telco-Customer-Churn.csv"
-HEADER = (
-    "customerID,gender,SeniorCitizen,Partner,Dependents,tenure,PhoneService,MultipleLines,InternetService,OnlineSecurity,"
-    "OnlineBackup,DeviceProtection,TechSupport,StreamingTV,StreamingMovies,Contract,PaperlessBilling,PaymentMethod,"
-    "MonthlyCharges,TotalCharges,Churn"
-)
 
 
 def line(place: int) -> str:
@@ -33,7 +28,7 @@ def line(place: int) -> str:
     )
 
 
-GOOD = [HEADER, *(line(place) for place in range(300))]
+GOOD = [TELCO_HEADER, *(line(place) for place in range(300))]
 
 
 def text(lines: list[str]) -> str:
@@ -43,7 +38,7 @@ def text(lines: list[str]) -> str:
 def changed(old: str, new: str, share: int = 1) -> str:
     """Replace in every ``share``-th row."""
     rows = [row.replace(old, new) if place % share == 0 else row for place, row in enumerate(GOOD[1:])]
-    return text([HEADER, *rows])
+    return text([TELCO_HEADER, *rows])
 
 
 @pytest.fixture
@@ -71,13 +66,13 @@ def ingested(churn: Churn, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 BROKEN = {
     "empty file": ("", 3, "EMPTY_FILE"),
-    "header only": (HEADER + "\n", 3, "EMPTY_SOURCE"),
+    "header only": (TELCO_HEADER + "\n", 3, "EMPTY_SOURCE"),
     "missing column": (
         text([row.rsplit(",", 2)[0] + "," + row.rsplit(",", 1)[1] for row in GOOD]),
         3,
         "SCHEMA_MISMATCH",
     ),
-    "renamed column": (text([HEADER.replace("tenure", "tenur"), *GOOD[1:]]), 3, "SCHEMA_MISMATCH"),
+    "renamed column": (text([TELCO_HEADER.replace("tenure", "tenur"), *GOOD[1:]]), 3, "SCHEMA_MISMATCH"),
     "extra column": (text([row + ",x" for row in GOOD]), 3, "SCHEMA_MISMATCH"),
     "wrong types in most rows": (changed(".5,", ".5 USD,"), 3, "GATE_FAILED"),
     "wrong delimiter": (text(GOOD).replace(",", ";"), 3, "WRONG_DELIMITER"),
@@ -179,7 +174,7 @@ def test_future_timestamps_are_stopped_at_the_gate(churn: Churn, tmp_path: Path)
 
 LABELS = {
     "one class": (
-        text([HEADER, *(row[:-3] + "No" if row.endswith("Yes") else row for row in GOOD[1:])]),
+        text([TELCO_HEADER, *(row[:-3] + "No" if row.endswith("Yes") else row for row in GOOD[1:])]),
         "LABEL_ONE_CLASS",
     ),
     "nulls": (changed(",Yes\n", ",\n").replace(",Yes\n", ",\n"), "LABEL_NULL"),
@@ -205,7 +200,7 @@ def test_a_feature_that_equals_the_label_is_refused(
     churn: Churn, source: Callable[[str | bytes], Path], tmp_path: Path
 ) -> None:
     rows = [row.replace("Mailed check", "Bank" if row.endswith("Yes") else "Card") for row in GOOD[1:]]
-    folder = source(text([HEADER, *rows]))
+    folder = source(text([TELCO_HEADER, *rows]))
     common = ("--source", folder, "--warehouse", tmp_path / "w", "--set=model.candidates=[logistic]")
 
     assert churn("ingest", *common).exit_code == 0
@@ -221,7 +216,7 @@ def test_constant_and_empty_features_are_dropped_and_training_goes_on(
     churn: Churn, source: Callable[[str | bytes], Path], tmp_path: Path
 ) -> None:
     rows = [f"{row.rsplit(',', 2)[0]},,{row.rsplit(',', 1)[1]}" for row in GOOD[1:]]  # no total charges anywhere
-    folder = source(text([HEADER, *rows]))
+    folder = source(text([TELCO_HEADER, *rows]))
     common = ("--source", folder, "--warehouse", tmp_path / "w", "--set=model.candidates=[logistic]")
 
     assert churn("ingest", *common).exit_code == 0
