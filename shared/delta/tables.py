@@ -25,6 +25,7 @@ _URI = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]+:/")
 _UNQUOTABLE = re.compile(r"[`\x00-\x1f\x7f]")
 _ABSENT = {"PATH_NOT_FOUND", "DELTA_TABLE_NOT_FOUND", "DELTA_MISSING_DELTA_TABLE", "DELTA_PATH_DOES_NOT_EXIST"}
 _ABSENT |= {"TABLE_OR_VIEW_NOT_FOUND", "SCHEMA_NOT_FOUND"}
+_COMPARED = {"string", "tinyint", "smallint", "int", "bigint"}
 # What a table has from the write that makes it.
 MADE_WITH: Final = {
     "delta.enableDeletionVectors": "false",  # other readers cannot follow them
@@ -200,8 +201,25 @@ def _create_statement(ref: TableRef, table: Table) -> str:
         # One commit for all constraints, instead of an ALTER TABLE each.
         **{_check_key(column): column.check for column in table.columns if column.check},
     }
+    if searched := _searched(table):
+        properties["delta.dataSkippingStatsColumns"] = quoted(searched)
     listed = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in properties.items())
     return " ".join([*clauses, f"TBLPROPERTIES ({listed})"])
+
+
+def _searched(table: Table) -> list[str]:
+    """Return the columns whose least and greatest value Delta is to keep for each file: key, layout and times.
+
+    The range of any other column is nearly the same in every file, so it lets no search skip one, and costs a tenth of
+    each write.
+    """
+    chosen = {*table.key, *table.cluster_by}
+    return [
+        column.name
+        for column in table.columns
+        if column.name not in table.partition_by
+        and (column.type in {"date", "timestamp"} or (column.name in chosen and column.type in _COMPARED))
+    ]
 
 
 def _column(column: Column) -> str:

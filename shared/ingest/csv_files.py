@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shared.core.columns import FAILURES, RAW, SOURCE_FILE, Table
-from shared.ingest.failures import none_when_empty, parsed_type, record_failure, type_failures, typed
+from shared.ingest.failures import Parsed, none_when_empty, parsed_type, record_failure, type_failures, typed
 from shared.ingest.names import check_names, header_names
 from shared.ingest.source import Source
 from shared.ingest.text_lines import LINE, first_lines, is_undecodable, text_lines
@@ -21,8 +21,8 @@ _FAULT = "_fault"
 _TEXTS = "_texts"
 
 
-def read_csv(spark: SparkSession, source: Source, table: Table, files: Mapping[str, str]) -> DataFrame:
-    """Return the records with the columns of ``table``, `_source_file`, `_raw` and `_failures`.
+def read_csv(spark: SparkSession, source: Source, table: Table, files: Mapping[str, str]) -> Parsed:
+    """Return the records.
 
     Args:
         spark: the session.
@@ -34,10 +34,11 @@ def read_csv(spark: SparkSession, source: Source, table: Table, files: Mapping[s
         ConfigError: without a header, ``columns`` does not name the declared columns.
         DataError: the header of a file is not the declaration's, or shows a wrong delimiter or encoding.
     """
+    failures = _failures({column.name: column.type for column in table.columns})
     if not source.has_header:
         names = [name if name in table.names else "" for name in source.columns.values()]
         check_names(list(source.columns.values()), source, table, f"columns, for {source.path},")
-        return _records(spark, source, table, names, list(files), ())
+        return Parsed(_records(spark, source, table, names, list(files), ()), failures)
     layouts: dict[tuple[str, ...], list[str]] = {}
     headers = _headers(spark, source, files)
     for file, header in headers.items():
@@ -46,7 +47,11 @@ def read_csv(spark: SparkSession, source: Source, table: Table, files: Mapping[s
         _records(spark, source, table, names, group, sorted({headers[file] for file in group}))
         for names, group in layouts.items()
     ]
-    return reduce(DataFrame.unionByName, parts)
+    if len(parts) == 1:
+        return Parsed(parts[0], failures)
+    # The texts of each layout have a type of their own.
+    alike = [part.withColumn(FAILURES, failures).drop(_FAULT, _TEXTS) for part in parts]
+    return Parsed(reduce(DataFrame.unionByName, alike), F.col(FAILURES))
 
 
 def _headers(spark: SparkSession, source: Source, files: Mapping[str, str]) -> dict[str, str]:
@@ -108,8 +113,8 @@ def _records(
     rows = rows.withColumn(_FAULT, _fault(source, own))
     # Only a record with a fault is split once more, as text, to find the fields that are to blame.
     texts = F.from_csv(LINE, _ddl([(field, "string") for field in fields]), _options(source))
-    rows = rows.withColumn(_TEXTS, F.when(F.col(_FAULT).isNotNull(), texts))
-    return rows.select(*table.names, SOURCE_FILE, F.col(LINE).alias(RAW), _failures(kinds).alias(FAILURES))
+    texts = F.when(F.col(_FAULT).isNotNull(), texts).alias(_TEXTS)
+    return rows.select(*table.names, SOURCE_FILE, F.col(LINE).alias(RAW), _FAULT, texts)
 
 
 def _ddl(fields: Sequence[tuple[str, str]]) -> str:
@@ -132,7 +137,7 @@ def _failures(kinds: Mapping[str, str]) -> Column:
     fault, texts = F.col(_FAULT), F.col(_TEXTS)
     record = F.when((fault != "fields") | texts[_CORRUPT].isNotNull(), fault)
     wrong = none_when_empty(type_failures({name: texts[name] for name in kinds}, kinds))
-    return F.coalesce(record_failure(record, F.col(LINE)), F.when(fault.isNotNull(), wrong))
+    return F.coalesce(record_failure(record, F.col(RAW)), F.when(fault.isNotNull(), wrong))
 
 
 def _has_open_quote(source: Source) -> Column:

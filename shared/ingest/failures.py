@@ -5,9 +5,10 @@ runs for every good record too large for the JVM to compile.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from shared.ingest.source import Source
@@ -22,6 +23,20 @@ RECORD_RULES: Final[Mapping[str, str]] = {
 }
 _SHOWN = 80
 _WHOLE = {"tinyint", "smallint", "int", "bigint"}
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What a reader makes of a source.
+
+    Args:
+        rows: the declared columns, `_source_file`, `_raw`, and what ``failures`` looks at besides.
+        failures: of a row, what did not parse, as an array of failures; null where all did. It is not one of the rows'
+            columns, so that whoever stores them can compute it last: Spark compiles nothing that comes after it.
+    """
+
+    rows: DataFrame
+    failures: Column
 
 
 def failure(rule: Column, column: Column, value: Column, message: Column) -> Column:

@@ -6,10 +6,11 @@ Spark drops a field it does not expect without a word; here the keys of every re
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from shared.core.columns import FAILURES, RAW, SOURCE_FILE, Table
+from shared.core.columns import RAW, SOURCE_FILE, Table
 from shared.core.errors import DataError
 from shared.ingest.failures import (
     RECORD_RULES,
+    Parsed,
     failure,
     none_when_empty,
     parsed_type,
@@ -27,8 +28,8 @@ _PARSED = "_parsed"
 _CORRUPT = "_corrupt"
 
 
-def read_json(spark: SparkSession, source: Source, table: Table, files: list[str]) -> DataFrame:
-    """Return the records with the columns of ``table``, `_source_file`, `_raw` and `_failures`.
+def read_json(spark: SparkSession, source: Source, table: Table, files: list[str]) -> Parsed:
+    """Return the records.
 
     A key that is left out is null. A record with a key that is not declared fails, so that nothing is lost; when all
     of the first thousand have it, the source is refused at once.
@@ -56,7 +57,7 @@ def read_json(spark: SparkSession, source: Source, table: Table, files: list[str
     wrong = type_failures({name: F.get_json_object(LINE, f"$['{key}']") for name, key in names.items()}, kinds)
     strange = _undeclared(source, table)
     failures = F.coalesce(record_failure(fault, F.col(LINE)), none_when_empty(wrong), none_when_empty(strange))
-    return records.select(*table.names, SOURCE_FILE, F.col(LINE).alias(RAW), failures.alias(FAILURES))
+    return Parsed(records.withColumn(RAW, F.col(LINE)), failures)
 
 
 def _keys(lines: DataFrame, source: Source, table: Table) -> list[str]:

@@ -13,13 +13,14 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shared.core import clock
-from shared.core.columns import INGEST_ID, RAW, Table
+from shared.core.columns import FAILURES, INGEST_ID, RAW, SOURCE_FILE, Table
 from shared.core.errors import DataError
+from shared.core.parallel import in_parallel
 from shared.delta.read import history, read
 from shared.delta.tables import TableRef, Warehouse, create, exists, opened
 from shared.delta.write import Write, overwrite, restore
 from shared.ingest import readers
-from shared.ingest.failures import RECORD_RULES
+from shared.ingest.failures import RECORD_RULES, Parsed
 from shared.ingest.names import wrong_encoding
 from shared.ingest.problems import explained
 from shared.ingest.quarantine import is_fine, rejected
@@ -111,7 +112,7 @@ def land(
     rules = (*declared(table), *expectations)
     if exists(spark, silver):
         create(spark, silver, table)  # refuses a table of another shape before anything is written
-    judged = judge(readers.read(spark, source, table), rules, ingest_id)
+    judged = judge(readers.read(spark, source, table), table, rules, ingest_id)
     with explained(source.label):
         written = overwrite(judged, bronze, schema_may_change=True, is_searched=False)
     with ExitStack() as undo:
@@ -138,10 +139,16 @@ def publish(landed: Landed) -> IngestResult:
     put_aside = rejected(landed.rows, landed.rules, clock.utc_now())
     if all(result.rule != suite.ANY_RULE for result in landed.results):
         put_aside = put_aside.limit(0)  # none was counted, so none need be looked for
-    aside = overwrite(put_aside, quarantine, schema_may_change=True, is_searched=False)
     if not exists(spark, silver):
         create(spark, silver, table)
-    kept = overwrite(landed.accepted, silver, note={_MADE_FROM: landed.written.version})
+    note = {_MADE_FROM: landed.written.version}
+    aside, kept = in_parallel(
+        spark,
+        [
+            lambda: overwrite(put_aside, quarantine, schema_may_change=True, is_searched=False),
+            lambda: overwrite(landed.accepted, silver, note=note),
+        ],
+    )
     tables = {
         ref.label: {"path": ref.path or ref.name, "version": write.version, "rows": write.rows}
         for ref, write in ((bronze, landed.written), (silver, kept), (quarantine, aside))
@@ -172,11 +179,18 @@ def _made_from(spark: SparkSession, silver: TableRef) -> int | None:
     return None if row is None else int(row["version"])
 
 
-def judge(parsed: DataFrame, rules: Sequence[Expectation], ingest_id: str) -> DataFrame:
-    """Return the rows of bronze: what a reader gave, `_broken` and `_ingest_id`; the raw text of rejected rows only."""
-    checked = suite.with_broken(parsed, rules)
-    raw = F.when(~is_fine(rules), F.col(RAW))
-    return checked.withColumn(RAW, raw).withColumn(INGEST_ID, F.lit(ingest_id))
+def judge(parsed: Parsed, table: Table, rules: Sequence[Expectation], ingest_id: str) -> DataFrame:
+    """Return the rows of bronze: the declared columns, where they came from, the raw text of rejected rows, what is wrong."""
+    checked = suite.with_broken(parsed.rows, rules)
+    is_rejected = parsed.failures.isNotNull() | ~suite.is_accepted(rules)
+    return checked.select(
+        *table.names,
+        SOURCE_FILE,
+        F.when(is_rejected, F.col(RAW)).alias(RAW),
+        parsed.failures.alias(FAILURES),
+        suite.BROKEN,
+        F.lit(ingest_id).alias(INGEST_ID),
+    )
 
 
 def check(judged: DataFrame, rules: Sequence[Expectation], table: Table, source: Source) -> list[RuleResult]:

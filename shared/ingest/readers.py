@@ -1,7 +1,6 @@
 """Readers: any source as the declared columns, plus what went wrong with each row.
 
-Besides the declared columns a reader gives `_source_file`, `_raw`, the text of the record, and `_failures`, null where
-the record parsed. The names a source has are checked against the declaration before any row is read.
+The names a source has are checked against the declaration before any row is read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from shared.core.columns import FAILURES, RAW, SOURCE_FILE, Table
+from shared.core.columns import RAW, SOURCE_FILE, Table
 from shared.core.errors import ConfigError, DataError
 from shared.ingest import jdbc
 from shared.ingest.csv_files import read_csv
-from shared.ingest.failures import converted, none_when_empty, record_failure, type_failures, typed
+from shared.ingest.failures import Parsed, converted, none_when_empty, record_failure, type_failures, typed
 from shared.ingest.json_lines import read_json
 from shared.ingest.names import check_mapping, check_names, header_names
 from shared.ingest.problems import explained
@@ -21,10 +20,10 @@ from shared.ingest.source import Source
 from shared.ingest.text_lines import LINE, first_lines, is_undecodable, listed, text_lines
 
 
-def read(spark: SparkSession, source: Source, table: Table, files: Sequence[str] | None = None) -> DataFrame:
-    """Return the rows of ``source`` with the columns of ``table``, `_source_file`, `_raw` and `_failures`.
+def read(spark: SparkSession, source: Source, table: Table, files: Sequence[str] | None = None) -> Parsed:
+    """Return the rows of ``source`` and what did not parse.
 
-    A field that does not parse is null, and the row says why in `_failures`. Blank fields of text files are null,
+    A field that does not parse is null, and the row's failures say why. Blank fields of text files are null,
     blanks around a value are trimmed.
 
     Args:
@@ -60,7 +59,7 @@ def read(spark: SparkSession, source: Source, table: Table, files: Sequence[str]
     return conformed(rows.withColumn(SOURCE_FILE, F.col("_metadata.file_path")), source, table, source.path)
 
 
-def _jdbc(spark: SparkSession, source: Source, table: Table) -> DataFrame:
+def _jdbc(spark: SparkSession, source: Source, table: Table) -> Parsed:
     if source.database is None:
         raise ConfigError("SOURCE_INVALID", "A jdbc source has no database.", "", "Set database.url and so on.")
     with explained(source.label):
@@ -68,7 +67,7 @@ def _jdbc(spark: SparkSession, source: Source, table: Table) -> DataFrame:
     return conformed(rows, source, table, source.label)
 
 
-def conformed(rows: DataFrame, source: Source, table: Table, origin: str) -> DataFrame:
+def conformed(rows: DataFrame, source: Source, table: Table, origin: str) -> Parsed:
     """Return typed rows of any origin with the declared types; a value that does not fit is null and a failure.
 
     Raises:
@@ -84,10 +83,10 @@ def conformed(rows: DataFrame, source: Source, table: Table, origin: str) -> Dat
     values = {name: converted(F.col(was[name]), found[name], kind, source) for name, kind in changed.items()}
     texts = {name: typed(F.col(old).cast("string"), "string", source) for name, old in was.items()}
     failures = none_when_empty(type_failures(texts, changed))
-    return kept.withColumns(values).select(*table.names, SOURCE_FILE, RAW, failures.alias(FAILURES))
+    return Parsed(kept.withColumns(values), failures)
 
 
-def _words(spark: SparkSession, source: Source, table: Table, files: Mapping[str, str]) -> DataFrame:
+def _words(spark: SparkSession, source: Source, table: Table, files: Mapping[str, str]) -> Parsed:
     """Read text whose fields are separated by runs of blanks, as fixed-width exports are."""
     lines = text_lines(spark, source, list(files)).where(F.length(F.trim(LINE)) > 0)
     names = list(source.columns.values())
@@ -109,7 +108,7 @@ def _words(spark: SparkSession, source: Source, table: Table, files: Mapping[str
     texts = {name: F.get("_words", F.lit(place)) for place, name in enumerate(names) if name}
     kinds = {name: table.column(name).type for name in texts}
     values = [typed(text, kinds[name], source).alias(name) for name, text in texts.items()]
-    typed_rows = rows.select(*values, SOURCE_FILE, LINE, "_words")
+    typed_rows = rows.select(*values, SOURCE_FILE, LINE, F.col(LINE).alias(RAW), "_words")
     fault = F.when(is_undecodable(source), F.lit("encoding")).when(F.size("_words") != len(names), F.lit("fields"))
     failures = F.coalesce(record_failure(fault, F.col(LINE)), none_when_empty(type_failures(texts, kinds)))
-    return typed_rows.select(*table.names, SOURCE_FILE, F.col(LINE).alias(RAW), failures.alias(FAILURES))
+    return Parsed(typed_rows, failures)

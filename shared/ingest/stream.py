@@ -142,8 +142,9 @@ class _Batches:
 
     def _land(self, files: list[str], rules: Sequence[Expectation], ingest_id: str, app_id: str, batch_id: int) -> bool:
         """Bring the files into bronze and through the gate; False when they hold no rows, as on a day without events."""
-        parsed = self._with_known(readers.read(self.spark, self.source, self.table, files))
-        judged = pipeline.judge(parsed, rules, ingest_id).drop(_IS_KNOWN).persist()
+        found = readers.read(self.spark, self.source, self.table, files)
+        parsed = replace(found, rows=self._with_known(found.rows))
+        judged = pipeline.judge(parsed, self.table, rules, ingest_id).persist()
         try:
             results = pipeline.check(judged, rules, self.table, self.source)
             suite.gate(results, f"{self.source.path} → {self.table.name}", max_failed_share=self.max_failed_share)
@@ -170,12 +171,12 @@ class _Batches:
         message = "must not be in the table already"
         return [satisfies("new_key", "+".join(self.table.key), F.col(_IS_KNOWN).isNull(), message)]
 
-    def _with_known(self, parsed: DataFrame) -> DataFrame:
+    def _with_known(self, rows: DataFrame) -> DataFrame:
         """Add a column that is true where silver has the key already."""
         if not self.table.key or not exists(self.spark, self.silver):
-            return parsed.withColumn(_IS_KNOWN, F.lit(None).cast("boolean"))
+            return rows.withColumn(_IS_KNOWN, F.lit(None).cast("boolean"))
         keys = read(self.spark, self.silver).select(*self.table.key).distinct()
-        return parsed.join(keys.withColumn(_IS_KNOWN, F.lit(True)), list(self.table.key), "left")
+        return rows.join(keys.withColumn(_IS_KNOWN, F.lit(True)), list(self.table.key), "left")
 
     def _add(self, result: RuleResult) -> None:
         key = (result.rule, result.column)

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,11 @@ from shared.delta.write import overwrite
 
 EVENTS = Table(
     "silver_x_events",
-    (Column("id", "string", "the event", nullable=False), Column("amount", "double", "it's money", unit="USD")),
+    (
+        Column("id", "string", "the event", nullable=False),
+        Column("amount", "double", "it's money", unit="USD"),
+        Column("event_ts", "timestamp"),
+    ),
     cluster_by=("id",),
     change_feed=True,
     description="One row per event.",
@@ -32,6 +37,25 @@ def test_a_table_has_the_properties_comments_and_layout_of_its_declaration(spark
     assert detail["description"] == "One row per event."
     comments = {field.name: field.metadata.get("comment") for field in spark.table(table.sql).schema}
     assert comments["amount"] == "it's money [USD]"
+
+
+def test_bounds_are_kept_of_the_columns_that_a_search_can_use(spark: SparkSession, tmp_path: Path) -> None:
+    table = Warehouse(str(tmp_path)).table("events")
+    create(spark, table, EVENTS)
+    bare = replace(EVENTS, columns=(EVENTS.column("amount"), Column("plan", "string")), cluster_by=())
+    create(spark, Warehouse(str(tmp_path)).table("bare"), bare)
+
+    overwrite(spark.sql("SELECT 'a' id, 1.5D amount, TIMESTAMP '2026-01-31' event_ts"), table)
+    overwrite(spark.sql("SELECT 1.5D amount, 'a' plan"), Warehouse(str(tmp_path)).table("bare"))
+
+    assert bounded(tmp_path / "events") == {"id", "event_ts"}
+    assert bounded(tmp_path / "bare") == {"amount", "plan"}  # nothing says what is searched: Delta's own choice
+
+
+def bounded(table: Path) -> set[str]:
+    """Return the columns with a least value in the statistics of the files that the table's log names."""
+    entries = [json.loads(line) for log in (table / "_delta_log").glob("*.json") for line in log.open()]
+    return {name for entry in entries if "add" in entry for name in json.loads(entry["add"]["stats"])["minValues"]}
 
 
 def test_a_folder_that_is_no_table_does_not_exist(spark: SparkSession, tmp_path: Path) -> None:

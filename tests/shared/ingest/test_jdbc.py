@@ -57,8 +57,8 @@ def source(url: str, **settings: Any) -> Source:
 def test_a_partitioned_read_has_the_same_rows_in_several_partitions(
     spark: SparkSession, postgres: Server, column: str
 ) -> None:
-    whole = readers.read(spark, source(postgres.url), BILLS)
-    parts = readers.read(spark, source(postgres.url, partition_column=column, partitions=3), BILLS)
+    whole = readers.read(spark, source(postgres.url), BILLS).rows
+    parts = readers.read(spark, source(postgres.url, partition_column=column, partitions=3), BILLS).rows
     sizes = {row["part"]: row["count"] for row in parts.groupBy(F.spark_partition_id().alias("part")).count().collect()}
     assert len(sizes) == 3
     assert max(sizes.values()) < 150
@@ -68,13 +68,13 @@ def test_a_partitioned_read_has_the_same_rows_in_several_partitions(
 
 def test_the_bounds_of_a_column_in_mixed_case_are_found(spark: SparkSession, postgres: Server) -> None:
     mixed = source(postgres.url, table="mixed", partition_column="Region", partitions=3)
-    rows = readers.read(spark, mixed.model_copy(update={"columns": {"Region": "region"}}), BILLS)
+    rows = readers.read(spark, mixed.model_copy(update={"columns": {"Region": "region"}}), BILLS).rows
     assert rows.count() == 200
     assert rows.rdd.getNumPartitions() == 3
 
 
 def test_a_partition_column_of_nulls_only_is_read_in_one_piece(spark: SparkSession, postgres: Server) -> None:
-    rows = readers.read(spark, source(postgres.url, table="no_regions", partition_column="region"), BILLS)
+    rows = readers.read(spark, source(postgres.url, table="no_regions", partition_column="region"), BILLS).rows
     assert rows.count() == 200
 
 
@@ -86,7 +86,7 @@ def test_a_table_is_ingested_and_the_password_is_nowhere(
     result = publish(land(spark, bills, BILLS, warehouse, ingest_id="one"))
     assert (result.rows_read, result.rows_written, result.rows_quarantined) == (200, 200, 0)
     assert read(spark, warehouse.table("silver_test_bills")).agg(F.sum("amount")).collect()[0][0] == 20100 + 50
-    rows = readers.read(spark, bills, BILLS)
+    rows = readers.read(spark, bills, BILLS).rows
     rows.explain("extended")
     shown = "".join(capfd.readouterr()) + repr(bills) + str(bills.model_dump()) + str(rows.take(1))
     files = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())

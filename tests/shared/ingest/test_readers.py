@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
-from shared.core.columns import Column, Table
+from shared.core.columns import FAILURES, Column, Table
 from shared.core.errors import AcceleratorError, ConfigError, DataError, EnvironmentProblem
 from shared.ingest import readers, text_lines
 from shared.ingest.failures import converted
@@ -48,7 +48,8 @@ def write(tmp_path: Path) -> Write:
 def rows_of(spark: SparkSession, path: str, kind: str = "csv", table: Table = BILLS, **settings: Any) -> list[Row]:
     source = Source(format=kind, path=path, **settings)  # type: ignore[arg-type]
     with explained(path):
-        return readers.read(spark, source, table).orderBy("bill_id").collect()
+        parsed = readers.read(spark, source, table)
+        return parsed.rows.withColumn(FAILURES, parsed.failures).orderBy("bill_id").collect()
 
 
 def reasons(row: Row) -> list[tuple[str, str, str | None]]:
