@@ -212,6 +212,7 @@ def test_a_feature_that_equals_the_label_is_refused(
     assert "payment_method" in result.stderr
 
 
+@pytest.mark.slow
 def test_constant_and_empty_features_are_dropped_and_training_goes_on(
     churn: Churn, source: Callable[[str | bytes], Path], tmp_path: Path
 ) -> None:

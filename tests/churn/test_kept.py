@@ -73,6 +73,7 @@ def test_what_changed_is_made_again_and_nothing_else(
     assert kept() == (None, None)
 
 
+@pytest.mark.slow
 def test_features_of_a_table_that_was_removed_and_made_again_are_made_again(
     spark: SparkSession, tmp_path: Path
 ) -> None:

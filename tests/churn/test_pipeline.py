@@ -91,6 +91,7 @@ def test_scoring_again_gives_the_same_table(spark: SparkSession, small_run: dict
     assert digest(read(spark, scores)) == before
 
 
+@pytest.mark.slow
 def test_ingesting_again_gives_the_same_tables_which_are_then_kept(
     spark: SparkSession, small_run: dict[str, Any], churn: Churn
 ) -> None:

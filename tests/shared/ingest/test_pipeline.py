@@ -1,6 +1,7 @@
 """The whole ingestion: every row is accounted for, and what is refused or killed changes nothing."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +41,20 @@ def csv(path: Path, text: str) -> Source:
 
 def ingest(spark: SparkSession, source: Source, table: Table, warehouse: Warehouse, **options: Any) -> IngestResult:
     return publish(land(spark, source, table, warehouse, **options))
+
+
+@pytest.fixture(scope="module")
+def ingested(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ingested")
+    source = csv(folder / "good.csv", HEADER + "7,Gus,7\n")
+    ingest(spark, source, BILLS, Warehouse(str(folder / "warehouse")), ingest_id="good")
+    return folder / "warehouse"
+
+
+@pytest.fixture
+def warehouse(ingested: Path, tmp_path: Path) -> Warehouse:
+    """A warehouse that holds bill 7, of Gus."""
+    return Warehouse(str(shutil.copytree(ingested, tmp_path / "warehouse")))
 
 
 def contents(spark: SparkSession, warehouse: Warehouse) -> dict[str, DataFrame]:
@@ -107,9 +122,9 @@ REFUSED = {
 }
 
 
-def test_data_that_is_refused_leaves_the_tables_as_they_were(spark: SparkSession, tmp_path: Path) -> None:
-    warehouse = Warehouse(str(tmp_path / "warehouse"))
-    ingest(spark, csv(tmp_path / "good.csv", HEADER + "7,Gus,7\n"), BILLS, warehouse, ingest_id="good")
+def test_data_that_is_refused_leaves_the_tables_as_they_were(
+    spark: SparkSession, warehouse: Warehouse, tmp_path: Path
+) -> None:
     for expected, text in REFUSED.items():
         code, _, words = expected.partition(" ")
         file = tmp_path / "in.csv"
@@ -126,10 +141,8 @@ def test_data_that_is_refused_leaves_the_tables_as_they_were(spark: SparkSession
 
 
 def test_bronze_goes_back_past_rows_that_a_killed_run_left_before_its_gate(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    warehouse = Warehouse(str(tmp_path / "warehouse"))
-    ingest(spark, csv(tmp_path / "good.csv", HEADER + "7,Gus,7\n"), BILLS, warehouse, ingest_id="one")
     bad = csv(tmp_path / "bad.csv", HEADER + "1,Ann,x\n")
     with monkeypatch.context() as patched:
         patched.setattr(pipeline, "restore", lambda *_: None)
@@ -143,10 +156,8 @@ def test_bronze_goes_back_past_rows_that_a_killed_run_left_before_its_gate(
 
 
 def test_bronze_goes_back_to_its_version_whatever_the_clocks_of_the_log_say(
-    spark: SparkSession, tmp_path: Path
+    spark: SparkSession, warehouse: Warehouse, tmp_path: Path
 ) -> None:
-    warehouse = Warehouse(str(tmp_path / "warehouse"))
-    ingest(spark, csv(tmp_path / "good.csv", HEADER + "7,Gus,7\n"), BILLS, warehouse, ingest_id="one")
     bronze, silver = (warehouse.table(f"{layer}_test_bills") for layer in ("bronze", "silver"))
     for commit in Path(silver.location, "_delta_log").glob("*.json"):
         os.utime(commit, (1, 1))  # as a copy of the warehouse may have it: silver older than the bronze it came from
@@ -156,10 +167,8 @@ def test_bronze_goes_back_to_its_version_whatever_the_clocks_of_the_log_say(
 
 
 def test_bronze_goes_back_after_an_error_of_any_kind(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    warehouse = Warehouse(str(tmp_path / "warehouse"))
-    ingest(spark, csv(tmp_path / "good.csv", HEADER + "7,Gus,7\n"), BILLS, warehouse, ingest_id="one")
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -171,9 +180,9 @@ def test_bronze_goes_back_after_an_error_of_any_kind(
     assert [row["bill_id"] for row in read(spark, warehouse.table("bronze_test_bills")).collect()] == [7]
 
 
-def test_a_table_of_another_shape_is_refused_before_anything_is_written(spark: SparkSession, tmp_path: Path) -> None:
-    warehouse = Warehouse(str(tmp_path / "warehouse"))
-    ingest(spark, csv(tmp_path / "good.csv", HEADER + "7,Gus,7\n"), BILLS, warehouse, ingest_id="one")
+def test_a_table_of_another_shape_is_refused_before_anything_is_written(
+    spark: SparkSession, warehouse: Warehouse, tmp_path: Path
+) -> None:
     other = Table(BILLS.name, (Column("city", "string", "another table of the same name"),))
     before = {name: [tuple(row) for row in rows.collect()] for name, rows in contents(spark, warehouse).items()}
 
