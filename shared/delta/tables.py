@@ -25,7 +25,7 @@ _URI = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]+:/")
 _UNQUOTABLE = re.compile(r"[`\x00-\x1f\x7f]")
 _ABSENT = {"PATH_NOT_FOUND", "DELTA_TABLE_NOT_FOUND", "DELTA_MISSING_DELTA_TABLE", "DELTA_PATH_DOES_NOT_EXIST"}
 _ABSENT |= {"TABLE_OR_VIEW_NOT_FOUND", "SCHEMA_NOT_FOUND"}
-_COMPARED = {"string", "tinyint", "smallint", "int", "bigint"}
+_UNORDERED = ("boolean", "binary", "array", "map", "struct", "variant")
 # What a table has from the write that makes it.
 MADE_WITH: Final = {
     "delta.enableDeletionVectors": "false",  # other readers cannot follow them
@@ -167,7 +167,7 @@ def detail(spark: SparkSession, ref: TableRef) -> Row:
 
 
 def create(spark: SparkSession, ref: TableRef, table: Table) -> None:
-    """Make the table from its declaration: NOT NULL, CHECK, comments, change feed, layout, deletion vectors off.
+    """Make the table from its declaration: NOT NULL, CHECK, comments, change feed, layout, bounds, deletion vectors off.
 
     A table that is there already keeps its rows; its checks are brought in line with the declaration.
 
@@ -208,17 +208,19 @@ def _create_statement(ref: TableRef, table: Table) -> str:
 
 
 def _searched(table: Table) -> list[str]:
-    """Return the columns whose least and greatest value Delta is to keep for each file: key, layout and times.
+    """Return the columns whose least and greatest value Delta is to keep for each file: key, clustering and times.
 
-    The range of any other column is nearly the same in every file, so it lets no search skip one, and costs a tenth of
-    each write.
+    Not those that partition, which have one value in a file, and those whose type has no order. None means that Delta
+    chooses. The range of any other column is nearly the same in every file, so it lets no search skip one, and costs a
+    tenth of each write.
     """
     chosen = {*table.key, *table.cluster_by}
     return [
         column.name
         for column in table.columns
         if column.name not in table.partition_by
-        and (column.type in {"date", "timestamp"} or (column.name in chosen and column.type in _COMPARED))
+        and (column.name in chosen or column.type in {"date", "timestamp"})
+        and not column.type.startswith(_UNORDERED)
     ]
 
 

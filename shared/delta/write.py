@@ -116,7 +116,8 @@ def overwrite(
         rows: the new rows; with ``partition`` all of them belong to it.
         ref: the table; when absent, it is made partitioned by the columns of ``partition``.
         partition: column → value of the rows to replace; None is null.
-        schema_may_change: the new rows may have other columns; drops the NOT NULL and layout that `create` declared.
+        schema_may_change: the new rows may have other columns; drops the NOT NULL and layout that `create` declared. Of a
+            table that `create` made, key, clustering and time columns must stay: Delta keeps their bounds.
         is_searched: False for a table that is read as a whole: made without the least and greatest value of each column
             in each file, which a search skips files by and which cost a quarter of the write.
         note: kept in the user metadata of the commit.

@@ -51,13 +51,13 @@ def read_json(spark: SparkSession, source: Source, table: Table, files: list[str
         for name, key in names.items()
     }
     chosen = [values.get(name, F.lit(None).cast(kinds[name])).alias(name) for name in table.names]
-    records = lines.select(SOURCE_FILE, LINE, parsed).select(*chosen, SOURCE_FILE, LINE)
-    is_object = F.json_object_keys(LINE).isNotNull()
-    fault = F.when(is_undecodable(source), F.lit("encoding")).when(~is_object, F.lit("json"))
-    wrong = type_failures({name: F.get_json_object(LINE, f"$['{key}']") for name, key in names.items()}, kinds)
+    records = lines.select(SOURCE_FILE, LINE, parsed).select(*chosen, SOURCE_FILE, F.col(LINE).alias(RAW))
+    is_object = F.json_object_keys(RAW).isNotNull()
+    fault = F.when(is_undecodable(source, RAW), F.lit("encoding")).when(~is_object, F.lit("json"))
+    wrong = type_failures({name: F.get_json_object(RAW, f"$['{key}']") for name, key in names.items()}, kinds)
     strange = _undeclared(source, table)
-    failures = F.coalesce(record_failure(fault, F.col(LINE)), none_when_empty(wrong), none_when_empty(strange))
-    return Parsed(records.withColumn(RAW, F.col(LINE)), failures)
+    failures = F.coalesce(record_failure(fault, F.col(RAW)), none_when_empty(wrong), none_when_empty(strange))
+    return Parsed(records, failures)
 
 
 def _keys(lines: DataFrame, source: Source, table: Table) -> list[str]:
@@ -81,6 +81,6 @@ def _keys(lines: DataFrame, source: Source, table: Table) -> list[str]:
 
 def _undeclared(source: Source, table: Table) -> Column:
     known = {*table.names, *source.columns, *source.ignore}
-    strange = F.array_except(F.json_object_keys(LINE), F.array(*map(F.lit, sorted(known))))
+    strange = F.array_except(F.json_object_keys(RAW), F.array(*map(F.lit, sorted(known))))
     message = F.lit(RECORD_RULES["undeclared"])
     return F.transform(strange, lambda key: failure(F.lit("undeclared"), F.lit(""), key, message)).cast(FAILURE_TYPE)

@@ -128,8 +128,9 @@ def land(
 def publish(landed: Landed) -> IngestResult:
     """Replace silver and quarantine by what landed.
 
-    Doing both again with the same source gives the same tables. Of several tables that belong together, land all before
-    the first is published.
+    The two are written at once. Where one cannot be, the other may be new already; doing both again with the same source
+    gives the tables of an undisturbed run. Of several tables that belong together, land all before the first is
+    published.
 
     Raises:
         DataError: rows were lost or doubled.

@@ -83,7 +83,8 @@ def conformed(rows: DataFrame, source: Source, table: Table, origin: str) -> Par
     values = {name: converted(F.col(was[name]), found[name], kind, source) for name, kind in changed.items()}
     texts = {name: typed(F.col(old).cast("string"), "string", source) for name, old in was.items()}
     failures = none_when_empty(type_failures(texts, changed))
-    return Parsed(kept.withColumns(values), failures)
+    # Without the columns that are ignored, whose names may be any.
+    return Parsed(kept.withColumns(values).select(*table.names, SOURCE_FILE, RAW, *was.values()), failures)
 
 
 def _words(spark: SparkSession, source: Source, table: Table, files: Mapping[str, str]) -> Parsed:
@@ -108,7 +109,7 @@ def _words(spark: SparkSession, source: Source, table: Table, files: Mapping[str
     texts = {name: F.get("_words", F.lit(place)) for place, name in enumerate(names) if name}
     kinds = {name: table.column(name).type for name in texts}
     values = [typed(text, kinds[name], source).alias(name) for name, text in texts.items()]
-    typed_rows = rows.select(*values, SOURCE_FILE, LINE, F.col(LINE).alias(RAW), "_words")
-    fault = F.when(is_undecodable(source), F.lit("encoding")).when(F.size("_words") != len(names), F.lit("fields"))
-    failures = F.coalesce(record_failure(fault, F.col(LINE)), none_when_empty(type_failures(texts, kinds)))
+    typed_rows = rows.select(*values, SOURCE_FILE, F.col(LINE).alias(RAW), "_words")
+    fault = F.when(is_undecodable(source, RAW), F.lit("encoding")).when(F.size("_words") != len(names), F.lit("fields"))
+    failures = F.coalesce(record_failure(fault, F.col(RAW)), none_when_empty(type_failures(texts, kinds)))
     return Parsed(typed_rows, failures)

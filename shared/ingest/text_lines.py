@@ -37,9 +37,9 @@ def _decoded(line: Column, encoding: str) -> Column:
     return F.translate(text, _C1.decode("latin-1"), _C1.decode("cp1252", errors="replace"))
 
 
-def is_undecodable(source: Source) -> Column:
+def is_undecodable(source: Source, line: str = LINE) -> Column:
     """Tell whether a line is not UTF-8 though it should be."""
-    return ~F.is_valid_utf8(LINE) if source.encoding == "UTF-8" else F.lit(False)
+    return ~F.is_valid_utf8(line) if source.encoding == "UTF-8" else F.lit(False)
 
 
 def listed(spark: SparkSession, paths: list[str]) -> dict[str, str]:

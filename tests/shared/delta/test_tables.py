@@ -41,14 +41,26 @@ def test_a_table_has_the_properties_comments_and_layout_of_its_declaration(spark
 
 def test_bounds_are_kept_of_the_columns_that_a_search_can_use(spark: SparkSession, tmp_path: Path) -> None:
     table = Warehouse(str(tmp_path)).table("events")
-    create(spark, table, EVENTS)
-    bare = replace(EVENTS, columns=(EVENTS.column("amount"), Column("plan", "string")), cluster_by=())
-    create(spark, Warehouse(str(tmp_path)).table("bare"), bare)
+    parted = Warehouse(str(tmp_path)).table("parted")
+    price, day, plan = Column("price", "decimal(10,2)"), Column("day", "date"), Column("plan", "string")
+    create(spark, table, replace(EVENTS, columns=(*EVENTS.columns, price, day), cluster_by=("price",), key=("id",)))
+    open_ = Column("open", "boolean")
+    create(
+        spark,
+        parted,
+        replace(EVENTS, columns=(day, open_, plan), partition_by=("day",), cluster_by=(), key=("day", "open", "plan")),
+    )
+    bare = Warehouse(str(tmp_path)).table("bare")
+    create(spark, bare, replace(EVENTS, columns=(EVENTS.column("amount"), plan), cluster_by=()))
 
-    overwrite(spark.sql("SELECT 'a' id, 1.5D amount, TIMESTAMP '2026-01-31' event_ts"), table)
-    overwrite(spark.sql("SELECT 1.5D amount, 'a' plan"), Warehouse(str(tmp_path)).table("bare"))
+    today = "DATE '2026-01-31' day"
+    more = "'a' id, 1.5D amount, TIMESTAMP '2026-01-31' event_ts, CAST(2.5 AS DECIMAL(10,2)) price"
+    overwrite(spark.sql(f"SELECT {more}, {today}"), table)
+    overwrite(spark.sql(f"SELECT {today}, true open, 'a' plan"), parted)
+    overwrite(spark.sql("SELECT 1.5D amount, 'a' plan"), bare)
 
-    assert bounded(tmp_path / "events") == {"id", "event_ts"}
+    assert bounded(tmp_path / "events") == {"id", "event_ts", "price", "day"}
+    assert bounded(tmp_path / "parted") == {"plan"}
     assert bounded(tmp_path / "bare") == {"amount", "plan"}  # nothing says what is searched: Delta's own choice
 
 

@@ -229,13 +229,19 @@ def test_a_batch_before_one_that_was_written_is_refused(spark: SparkSession, tab
 
 def test_a_batch_far_back_in_the_log_is_still_known(spark: SparkSession, table: TableRef) -> None:
     append_once(accounts(spark, (1, 1.0, "a")), table, app_id="first", version=0)
-    same = Write(0, 0, is_replay=True)
-    for note in ("in words", "[]", *"1234567"):  # commits that write no rows are quick
+
+    def again_after(note: str, commits: int) -> Write:
         spark.conf.set("spark.databricks.delta.commitInfo.userMetadata", note)
-        spark.sql(f"ALTER TABLE {table.sql} SET TBLPROPERTIES ('noted' = '{note}')").collect()
-        spark.conf.unset("spark.databricks.delta.commitInfo.userMetadata")
-        if note in "[]7":
-            assert append_once(accounts(spark, (1, 1.0, "a")), table, app_id="first", version=0) == same
+        try:
+            for number in range(commits):  # commits that write no rows are quick
+                spark.sql(f"ALTER TABLE {table.sql} SET TBLPROPERTIES ('noted' = '{note} {number}')").collect()
+        finally:
+            spark.conf.unset("spark.databricks.delta.commitInfo.userMetadata")
+        return append_once(accounts(spark, (1, 1.0, "a")), table, app_id="first", version=0)
+
+    assert again_after("words of another writer", 1) == Write(0, 0, is_replay=True)
+    assert again_after("[]", 1) == Write(0, 0, is_replay=True)
+    assert again_after("{}", 7) == Write(0, 0, is_replay=True)
 
 
 def test_rows_outside_the_partition_they_replace_are_refused(spark: SparkSession, table: TableRef) -> None:

@@ -15,7 +15,8 @@ from pyspark.sql import DataFrame, SparkSession
 from shared.core.columns import INGEST_ID, INGESTED_TS, Column, Table
 from shared.core.errors import DataError
 from shared.delta.read import read
-from shared.delta.tables import Warehouse
+from shared.delta.tables import TableRef, Warehouse
+from shared.delta.write import Write
 from shared.ingest import pipeline
 from shared.ingest.pipeline import IngestResult, accounted, land, publish
 from shared.ingest.source import Source
@@ -180,6 +181,40 @@ def test_bronze_goes_back_after_an_error_of_any_kind(
     assert [row["bill_id"] for row in read(spark, warehouse.table("bronze_test_bills")).collect()] == [7]
 
 
+def test_a_quarantine_that_could_not_be_written_is_mended_by_the_same_source(
+    spark: SparkSession, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = csv(tmp_path / "in.csv", HEADER + "1,Ann,2\n2,Bob,x\n")
+    real = pipeline.overwrite
+
+    def full(rows: DataFrame, ref: TableRef, **options: Any) -> Write:
+        if ref.name == "quarantine_test_bills":
+            raise DataError("FULL", "No space.")
+        return real(rows, ref, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "overwrite", full)
+        with pytest.raises(DataError, match="FULL"):
+            ingest(spark, source, BILLS, warehouse, ingest_id="one", max_failed_share=0.5)
+    ingest(spark, source, BILLS, warehouse, ingest_id="again", max_failed_share=0.5)
+    found = {name: [row[0] for row in rows.collect()] for name, rows in contents(spark, warehouse).items()}
+    assert sorted(found["bronze_test_bills"]) == [1, 2]
+    assert found["silver_test_bills"] == [1]
+    assert [row["_raw"] for row in read(spark, warehouse.table("quarantine_test_bills")).collect()] == ["2,Bob,x"]
+
+
+def test_what_a_source_of_tables_does_not_declare_is_left_out_whatever_its_name(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    path, warehouse = str(tmp_path / "bills"), Warehouse(str(tmp_path / "warehouse"))
+    # As in a bronze table of another warehouse.
+    spark.sql("SELECT 1 bill_id, 'Ann' name, 'x' amount, 0 _broken, 'a' _known").write.parquet(path)
+    source = Source(format="parquet", path=path, ignore=("_broken", "_known"))
+    ingest(spark, source, BILLS, warehouse, ingest_id="one", max_failed_share=1)
+    aside = read(spark, warehouse.table("quarantine_test_bills")).collect()
+    assert [(failure["rule"], failure["value"]) for row in aside for failure in row["_failures"]] == [("type", "x")]
+
+
 def test_a_table_of_another_shape_is_refused_before_anything_is_written(
     spark: SparkSession, warehouse: Warehouse, tmp_path: Path
 ) -> None:
@@ -198,7 +233,7 @@ def test_rows_that_do_not_add_up_are_an_error() -> None:
 
 
 KILLED = """
-import os, signal, sys
+import itertools, os, signal, sys
 from shared.core.session import SessionConfig, get_session
 from shared.delta.tables import Warehouse
 from shared.ingest import pipeline
@@ -206,10 +241,9 @@ from shared.ingest.source import Source
 sys.path.insert(0, sys.argv[1])
 from test_pipeline import BILLS
 # The process is killed when it is about to make the n-th write.
-writes, real, at = [], pipeline.overwrite, int(sys.argv[4])
+writes, real, at = itertools.count(1), pipeline.overwrite, int(sys.argv[4])
 def overwrite(*args, **kwargs):
-    writes.append(1)
-    if len(writes) == at:
+    if next(writes) == at:
         os.kill(os.getpid(), signal.SIGKILL)
     return real(*args, **kwargs)
 pipeline.overwrite = overwrite

@@ -87,14 +87,16 @@ def test_a_csv_file_is_typed_and_each_bad_row_says_which_field_and_why(spark: Sp
 def test_files_with_another_order_of_columns_do_not_mix_them_up(
     spark: SparkSession, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(HEADER + GOOD, "in/a [1].csv")
-    second = write("\ufeffamount, name ,paid_ts,due_date,bill_id,junk\n3.5,Bob,,,2,x\n", "in/b c.csv")
+    write(HEADER + GOOD + "3,Cy,abc,,\n", "in/a [1].csv")
+    second = write("\ufeffamount, name ,paid_ts,due_date,bill_id,junk\n3.5,Bob,,,2,x\nxyz,Di,,,4,\n", "in/b c.csv")
     folder = str(Path(second).parent)
     few = rows_of(spark, folder, ignore=("junk",))
     monkeypatch.setattr(text_lines, "_FEW_FILES", 1)
     many = rows_of(spark, folder, ignore=("junk",))
     for rows in few, many:
-        assert [(r["bill_id"], r["name"], r["amount"]) for r in rows] == [(1, "Ann", 2.5), (2, "Bob", 3.5)]
+        good, wrong = rows[:2], rows[2:]
+        assert [(r["bill_id"], r["name"], r["amount"]) for r in good] == [(1, "Ann", 2.5), (2, "Bob", 3.5)]
+        assert [reasons(row) for row in wrong] == [[("type", "amount", "abc")], [("type", "amount", "xyz")]]
 
 
 def test_ignored_columns_do_not_shift_the_reasons(spark: SparkSession, write: Write) -> None:
