@@ -210,9 +210,9 @@ def _create_statement(ref: TableRef, table: Table) -> str:
 def _searched(table: Table) -> list[str]:
     """Return the columns whose least and greatest value Delta is to keep for each file: key, clustering and times.
 
-    Not those that partition, which have one value in a file, and those whose type has no order. None means that Delta
-    chooses. The range of any other column is nearly the same in every file, so it lets no search skip one, and costs a
-    tenth of each write.
+    Not those that partition, which have one value in a file, and those whose type has no order. An empty list means
+    that Delta chooses. The range of any other column is nearly the same in every file, so it lets no search skip one,
+    and costs a tenth of each write.
     """
     chosen = {*table.key, *table.cluster_by}
     return [

@@ -92,11 +92,15 @@ def test_a_batch_that_died_between_its_writes_or_before_the_commit_is_not_double
 
     dies(is_written=False)
     assert folder.ids() == [1]
-    dies(is_written=True)
-    assert folder.ids() == [1, 3]
     assert counts(folder.ingest()) == (3, 1, 2)
     assert folder.ids() == [1, 3]
-    assert folder.aside() == [("1,1", ["new_key"]), ("2,x", ["type"]), ("4,y", ["type"])]
+    folder.put("c.csv", "5,5", "6,z", "1,1")
+    dies(is_written=True)
+    assert folder.ids() == [1, 3, 5]
+    assert counts(folder.ingest()) == (3, 1, 2)
+    assert folder.ids() == [1, 3, 5]
+    aside = [("2,x", ["type"]), ("4,y", ["type"]), ("6,z", ["type"])]
+    assert folder.aside() == [("1,1", ["new_key"]), ("1,1", ["new_key"]), *aside]
 
 
 def test_a_refused_batch_changes_nothing_until_its_file_is_mended(spark: SparkSession, tmp_path: Path) -> None:
