@@ -36,6 +36,8 @@ class Vertical:
         kept: verb → what gives the result of an earlier run of the step, where nothing it was made from has changed, and
             None elsewhere; asked by `run` only, as who calls a verb by name wants it done.
         others: verbs that `run` does not call.
+        shortcuts: verb → its own options, each with the setting it stands for: ``{"serve": {"--port": "serving.port"}}``.
+        commands: verbs that are no steps, as they need no Spark: click commands of their own.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Vertical:
     steps: Mapping[str, Step]
     others: Mapping[str, Step]
     kept: Mapping[str, Kept] = field(default_factory=dict)
+    shortcuts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    commands: Sequence[click.Command] = ()
 
 
 def command_line(vertical: Vertical) -> click.Group:
@@ -56,6 +60,8 @@ def command_line(vertical: Vertical) -> click.Group:
     group.add_command(
         _command(vertical, "run", steps, f"Run {', '.join(steps)}, in this order, but what nothing has changed for.")
     )
+    for command in vertical.commands:
+        group.add_command(command)
     return group
 
 
@@ -65,11 +71,20 @@ def main(vertical: Vertical) -> None:
 
 
 def _command(vertical: Vertical, verb: str, steps: Mapping[str, Step], text: str | None) -> click.Command:
+    own = {
+        option.lstrip("-").replace("-", "_"): setting for option, setting in vertical.shortcuts.get(verb, {}).items()
+    }
+
     def callback(**options: Any) -> None:
-        sys.exit(_guarded(vertical, steps, options))
+        named = [f"{setting}={options[name]}" for name, setting in own.items() if options[name] is not None]
+        sys.exit(_guarded(vertical, steps, {**options, "overrides": [*options["overrides"], *named]}))
 
     first_line = (text or "").strip().split("\n", maxsplit=1)[0]
-    return click.Command(verb, callback=callback, params=_options(), help=first_line)
+    shortcuts = [
+        click.Option([option], help=f"Short for --set {setting}=…")
+        for option, setting in vertical.shortcuts.get(verb, {}).items()
+    ]
+    return click.Command(verb, callback=callback, params=[*shortcuts, *_options()], help=first_line)
 
 
 def _unless_kept(step: Step, kept: Kept | None) -> Step:

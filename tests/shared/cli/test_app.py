@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from pyspark.sql import SparkSession
@@ -71,6 +72,20 @@ def test_run_takes_a_kept_result_and_a_verb_by_name_does_its_work(spark: SparkSe
     assert rows("run", "rows=4") == 77
     assert rows("run", "rows=5") == 5
     assert rows("count", "rows=4") == 4
+
+
+def test_a_verb_has_options_of_its_own_which_are_short_for_settings(spark: SparkSession) -> None:
+    short = replace(VERTICAL, shortcuts={"count": {"--how-many": "rows"}})
+
+    result = CliRunner().invoke(command_line(short), ["count", "--json", "--how-many", "4"])
+    assert json.loads(result.stdout)["steps"][0]["rows_read"] == 4
+    assert CliRunner().invoke(command_line(short), ["run", "--how-many", "4"]).exit_code == 2
+
+
+def test_a_verb_that_is_no_step_is_a_command_of_its_own() -> None:
+    hello = click.Command("hello", callback=lambda: click.echo("hello"))
+
+    assert CliRunner().invoke(command_line(replace(VERTICAL, commands=[hello])), ["hello"]).stdout == "hello\n"
 
 
 @pytest.mark.parametrize(("kind", "code"), [("config", 2), ("data", 3), ("model", 4), ("environment", 5)])
