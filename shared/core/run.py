@@ -3,16 +3,18 @@
 A step is ``step(spark, config, run_id) -> StepResult``; it reads tables and writes tables, and keeps nothing in memory.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationInfo, field_validator
-from pyspark.sql import SparkSession
 
 from shared.core.config import Settings
 from shared.core.references import refused, without_logins
-from shared.core.session import SessionConfig
+from shared.core.session_config import SessionConfig
+
+if TYPE_CHECKING:  # settings are read where Spark is not installed
+    from pyspark.sql import SparkSession
 
 
 class RunConfig(Settings):
@@ -55,6 +57,7 @@ class StepResult:
         metrics: per kind (``test``, ``baseline``, ``ceiling``) the metrics of the field.
         model: ``name``, ``version`` and ``alias`` of the registered model.
         report: path of the HTML report.
+        rows: what a verb lists, as one table.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -62,7 +65,8 @@ class StepResult:
     metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     report: str = ""
+    rows: Sequence[Mapping[str, Any]] = ()
 
 
-Step = Callable[[SparkSession, Any, str], StepResult]
-Kept = Callable[[SparkSession, Any], StepResult | None]
+Step = Callable[["SparkSession", Any, str], StepResult]
+Kept = Callable[["SparkSession", Any], StepResult | None]

@@ -9,65 +9,22 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import field_validator
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from shared.core import jars
-from shared.core.config import Settings
 from shared.core.errors import EnvironmentProblem
-from shared.core.references import is_reference, is_secret_like, refused, without_logins
+from shared.core.references import is_reference, is_secret_like
 from shared.core.secrets import resolve
+from shared.core.session_config import SessionConfig as SessionConfig
 
 _LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
 DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
 _EXTENSIONS, _CATALOG, _REDACTION = "spark.sql.extensions", "spark.sql.catalog.spark_catalog", "spark.redaction.regex"
-
-
-class SessionConfig(Settings):
-    """How a session is made when none runs yet.
-
-    Args:
-        master: Spark master; ``None`` is ``local[*]``, or what spark-submit says.
-        driver_memory: heap of the local JVM.
-        jars: ``local`` loads the locked jars, ``provided`` leaves them to the platform.
-        jar_sets: sets of `jars.lock` to load.
-        shuffle_partitions: partitions after a shuffle on a local master; adaptive execution merges small ones.
-        fast_start: trade peak speed for a quick start (C1 compiler, serial collector, errors of a query without the line
-            of Python they come from); for tests and small data.
-        conf: further Spark settings; those whose names say secret, key, password, token or credential hold references.
-    """
-
-    master: str | None = None
-    driver_memory: str = "3g"
-    jars: Literal["local", "provided"] = "local"
-    jar_sets: tuple[str, ...] = ("delta",)
-    shuffle_partitions: int = 4
-    fast_start: bool = False
-    conf: Mapping[str, str] = {}
-
-    @field_validator("conf", mode="before")
-    @classmethod
-    def _holds_references(cls, conf: object) -> object:
-        if not isinstance(conf, Mapping):
-            return conf
-        for name, value in conf.items():
-            if is_secret_like(str(name)) and not (isinstance(value, str) and is_reference(value)):
-                raise refused(f"session.conf {name}")
-            if isinstance(value, str) and value != without_logins(value):
-                raise refused(f"A login in session.conf {name}")
-        # Yaml reads true and 3 for what Spark wants as text.
-        return {name: _as_text(value) for name, value in conf.items()}
-
-
-def _as_text(value: object) -> object:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int | float) else value
 
 
 def get_session(config: SessionConfig | None = None, app_name: str = "accelerators") -> SparkSession:
