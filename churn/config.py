@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from shared.core.config import Settings
 from shared.core.run import RunConfig
 from shared.ingest.source import Source
+from shared.registry.gates import GateConfig
 
 Shape = Literal["subscriptions", "purchases", "customers"]
 
@@ -160,6 +161,7 @@ class ChurnConfig(RunConfig):
     split: SplitConfig = SplitConfig()
     model: ModelConfig = ModelConfig()
     costs: CostConfig = CostConfig()
+    gates: GateConfig = GateConfig()
     bootstrap_replicates: int = Field(200, ge=20)
     max_failed_share: float = Field(0.05, ge=0.0, lt=1.0)
     max_single_auc: float = Field(0.995, gt=0.5, le=1.0)
@@ -176,7 +178,7 @@ class ChurnConfig(RunConfig):
 
 
 # What ingestion and features do not depend on; a setting that is added counts for both until it is named here.
-LATER_SETTINGS = {"tracking_uri", "model", "costs", "bootstrap_replicates", "max_single_auc"}
+LATER_SETTINGS = {"tracking_uri", "model", "costs", "gates", "bootstrap_replicates", "max_single_auc"}
 _AS_TRAINED = ("shape", "source", "sources", "sample", "label", "split", "model")
 
 

@@ -15,7 +15,6 @@ from churn.config import ChurnConfig, as_trained
 from churn.features import FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL, SNAPSHOT_DATE
 from churn.train import MODEL, ROW_KEY, refuse_overlap
-from shared.core.errors import ModelError
 from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
 from shared.delta import lineage
@@ -97,28 +96,6 @@ def _document(found: Mapping[str, Any], costs: thresholds.Costs) -> dict[str, An
         "slices": {name: found[f"slice {name}"] for name in SLICED if f"slice {name}" in found},
         "importance": found["importance"],
     }
-
-
-def promote(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
-    """Make the challenger the champion when it beats the baseline beyond chance; refuse it otherwise."""
-    client = tracking.connect(config, MODEL)
-    challenger = models.find(client, MODEL, models.CHALLENGER)
-    found = tracking.read_document(challenger.run, "evaluation")
-    test, baseline = found["test"], found["baseline"]
-    problems = []
-    if test["auc_ci"][0] <= baseline["auc"]:
-        problems.append(f"AUC {test['auc']:.4f} from {test['auc_ci'][0]:.4f} is not above {baseline['auc']}")
-    if test["log_loss"] >= baseline["log_loss"]:
-        problems.append(f"log loss {test['log_loss']:.4f} is not below {baseline['log_loss']:.4f}")
-    if problems:
-        raise ModelError(
-            "GATE_REFUSED",
-            f"Version {challenger.version} of {MODEL} is no better than always saying the rate: {'; '.join(problems)}.",
-            "An interval above the baseline.",
-            "Look at its features with python -m churn report; the champion stays.",
-        )
-    champion = models.promote(client, challenger)
-    return StepResult({"promoted_version": champion.version}, model=champion.as_dict())
 
 
 def ceiling(spark: SparkSession, config: ChurnConfig, test: DataFrame) -> dict[str, Any]:

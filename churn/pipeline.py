@@ -1,9 +1,10 @@
 """The churn vertical's table of contents: its steps in order. Each is callable alone and reads what the ones before wrote."""
 
 from churn.config import ChurnConfig, layers
-from churn.evaluate import evaluate, promote
+from churn.evaluate import evaluate
 from churn.features import features, kept_features
 from churn.ingest import ingest, kept_ingestion
+from churn.promote import promote, promote_or_keep, promotions, rollback
 from churn.report import report
 from churn.sample import sample
 from churn.score_batch import score_batch
@@ -31,5 +32,7 @@ VERTICAL = Vertical(
     layers=layers,
     steps=STEPS,
     kept=KEPT,
-    others={"reproduce": reproduce},
+    others={"rollback": rollback, "ledger": promotions, "reproduce": reproduce},
+    in_run={"promote": promote_or_keep},
+    arguments={"reproduce": "run_id"},
 )

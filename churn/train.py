@@ -3,7 +3,6 @@
 Test rows are never read here: they are left out by the first line that reads the feature table.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from churn.algorithms.candidates import PROBABILITY, Inputs
 from churn.config import ChurnConfig, ModelConfig
 from churn.features import BOOKKEEPING, FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL, OUTCOME_END_DATE, SNAPSHOT_DATE
+from shared.core.config import redacted
 from shared.core.errors import DataError, ModelError
 from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
@@ -65,13 +65,19 @@ def train(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
 
 
 def reproduce(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
-    """Train again from the table versions and settings of --run-id; the metrics must come out the same."""
+    """Train again from the table versions and settings of run RUN_ID; the metrics must come out the same.
+
+    Raises:
+        DataError: the version of the table holds other rows than then, or can no longer be read.
+        ModelError: a metric differs by more than one part in 1e9, or there is no such run.
+    """
     client = tracking.connect(config, MODEL)
     run = tracking.find_run(client, MODEL, run_id)
-    recorded = json.loads(run.data.tags["tables"])
     recorded_config = ChurnConfig.model_validate(tracking.read_document(run, "config"))
     then = recorded_config.model_copy(update={"warehouse": config.warehouse})  # it may have moved
-    again = fit(_rows(spark, then, recorded[FEATURES]), then)
+    recorded = tracking.tables_of(run)[FEATURES]
+    lineage.check_digest(spark, Warehouse(then.warehouse).table(FEATURES), recorded.version, recorded.digest)
+    again = fit(_rows(spark, then, recorded.version), then)
     before = {name: value for name, value in run.data.metrics.items() if name.startswith("validation_")}
     now = {f"validation_{name}": value for name, value in again.validation[again.chosen].as_dict().items()}
     differing = {name: (value, now.get(name)) for name, value in before.items() if not _is_same(value, now.get(name))}
@@ -142,12 +148,20 @@ def _train(spark: SparkSession, config: ChurnConfig, run_id: str, version: int) 
             partial(fit, rows, config),
             partial(lineage.record, spark, warehouse, run_id, "train", reads),
         ]
-        trained: Trained = in_parallel(spark, work)[0]
+        trained: Trained
+        trained, digests = in_parallel(spark, work)
         best = trained.validation[trained.chosen]
         tracking.mlflow.log_params({"chosen": trained.chosen})
         tracking.mlflow.log_metrics({f"validation_{name}": value for name, value in best.as_dict().items()})
         tracking.write_document(run, "training", _document(trained))
-        registered = models.register(client, run, MODEL, trained.model)
+        tracking.keep_digests(run, digests)
+        documents = {
+            "config": redacted(config),
+            "training": _document(trained),
+            "tables": {FEATURES: {"version": version, "digest": digests[FEATURES]}},
+        }
+        inputs = rows.select(*trained.inputs.names)
+        registered = models.register(client, run, MODEL, trained.model, inputs=inputs, documents=documents)
     counts = {row[SPLIT]: row["count"] for row in rows.groupBy(SPLIT).count().collect()}
     return StepResult(
         {

@@ -37,6 +37,8 @@ class Vertical:
             None elsewhere; asked by `run` only, as who calls a verb by name wants it done.
         others: verbs that `run` does not call.
         shortcuts: verb → its own options, each with the setting it stands for: ``{"serve": {"--port": "serving.port"}}``.
+        in_run: verb → what `run` does in its place.
+        arguments: verb → the option that its one argument stands for, as in ``reproduce RUN_ID``.
         commands: verbs that are no steps, as they need no Spark: click commands of their own.
     """
 
@@ -48,6 +50,8 @@ class Vertical:
     others: Mapping[str, Step]
     kept: Mapping[str, Kept] = field(default_factory=dict)
     shortcuts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    in_run: Mapping[str, Step] = field(default_factory=dict)
+    arguments: Mapping[str, str] = field(default_factory=dict)
     commands: Sequence[click.Command] = ()
 
 
@@ -56,7 +60,8 @@ def command_line(vertical: Vertical) -> click.Group:
     group = click.Group(vertical.name, help=vertical.summary)
     for verb, step in {**vertical.steps, **vertical.others}.items():
         group.add_command(_command(vertical, verb, {verb: step}, step.__doc__))
-    steps = {verb: _unless_kept(step, vertical.kept.get(verb)) for verb, step in vertical.steps.items()}
+    in_run = {verb: vertical.in_run.get(verb, step) for verb, step in vertical.steps.items()}
+    steps = {verb: _unless_kept(step, vertical.kept.get(verb)) for verb, step in in_run.items()}
     group.add_command(
         _command(vertical, "run", steps, f"Run {', '.join(steps)}, in this order, but what nothing has changed for.")
     )
@@ -75,7 +80,11 @@ def _command(vertical: Vertical, verb: str, steps: Mapping[str, Step], text: str
         option.lstrip("-").replace("-", "_"): setting for option, setting in vertical.shortcuts.get(verb, {}).items()
     }
 
+    argument = vertical.arguments.get(verb)
+
     def callback(**options: Any) -> None:
+        if argument and options["argument"] is not None:
+            options[argument] = options["argument"]
         named = [f"{setting}={options[name]}" for name, setting in own.items() if options[name] is not None]
         sys.exit(_guarded(vertical, steps, {**options, "overrides": [*options["overrides"], *named]}))
 
@@ -84,7 +93,8 @@ def _command(vertical: Vertical, verb: str, steps: Mapping[str, Step], text: str
         click.Option([option], help=f"Short for --set {setting}=…")
         for option, setting in vertical.shortcuts.get(verb, {}).items()
     ]
-    return click.Command(verb, callback=callback, params=[*shortcuts, *_options()], help=first_line)
+    arguments = [click.Argument(["argument"], required=False, metavar=argument.upper())] if argument else []
+    return click.Command(verb, callback=callback, params=[*arguments, *shortcuts, *_options()], help=first_line)
 
 
 def _unless_kept(step: Step, kept: Kept | None) -> Step:
@@ -169,6 +179,7 @@ def _run(vertical: Vertical, config: RunConfig, run_id: str, steps: Mapping[str,
     }
     for key in ("metrics", "model", "tables"):
         outcome[key] = {name: value for result in results for name, value in getattr(result, key).items()}
+    outcome["rows"] = [dict(row) for result in results for row in result.rows]
     outcome["report"] = next((result.report for result in reversed(results) if result.report), None)
     return outcome
 
@@ -182,6 +193,8 @@ def _as_text(outcome: Mapping[str, Any]) -> str:
         lines += ["", *_metric_table(outcome["metrics"])]
     if outcome["model"]:
         lines += ["", "  model   " + "  ".join(f"{key} {value}" for key, value in outcome["model"].items())]
+    if outcome["rows"]:
+        lines += ["", *_row_table(outcome["rows"])]
     if outcome["report"]:
         lines.append(f"  report  {outcome['report']}")
     return "\n".join(lines)
@@ -192,6 +205,14 @@ def _metric_table(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
     header = "  " + " " * 16 + "".join(f"{kind:>18}" for kind in metrics)
     rows = ["  " + f"{name:<16}" + "".join(f"{_shown(v.get(name)):>18}" for v in metrics.values()) for name in names]
     return [header, *rows]
+
+
+def _row_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    cells = [[*rows[0]], *([_shown(value) for value in row.values()] for row in rows)]
+    widths = [max(len(row[place]) for row in cells) for place in range(len(cells[0]))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    ]
 
 
 def _shown(value: Any) -> str:

@@ -56,6 +56,7 @@ class Table:
         partition_by: columns whose values make folders; for small numbers of values only.
         cluster_by: columns for liquid clustering; excludes ``partition_by``.
         change_feed: True when features are refreshed from the table's changes.
+        append_only: True for a log, whose rows Delta then lets nobody change or delete.
         description: one sentence.
     """
 
@@ -65,6 +66,7 @@ class Table:
     partition_by: tuple[str, ...] = ()
     cluster_by: tuple[str, ...] = ()
     change_feed: bool = False
+    append_only: bool = False
     description: str = ""
     _by_name: dict[str, Column] = field(init=False, repr=False, compare=False)
 

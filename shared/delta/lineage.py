@@ -11,8 +11,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shared.core import clock
+from shared.core.errors import DataError
 from shared.core.parallel import in_parallel
 from shared.delta.digest import digest, row_count
+from shared.delta.problems import FAILURES
 from shared.delta.read import history, read
 from shared.delta.tables import TableRef, Warehouse, detail, exists
 from shared.delta.write import append_once
@@ -26,8 +28,8 @@ _COLUMNS = (
 
 def record(
     spark: SparkSession, warehouse: Warehouse, run_id: str, step: str, reads: Sequence[tuple[TableRef, int]]
-) -> None:
-    """Append a row for each (table, version) read; the same reads of a run's step are recorded once.
+) -> dict[str, str]:
+    """Append a row for each (table, version) read, and return the digests by name; the same reads are recorded once.
 
     A step records while it works, so what a step read that failed afterwards is recorded too.
 
@@ -57,6 +59,31 @@ def record(
         version=0,
         digest=contents,
     )
+    return {row[2]: row[6] for row in rows}
+
+
+def check_digest(spark: SparkSession, ref: TableRef, version: int, expected: str) -> None:
+    """Refuse a version of a table that holds other rows than those with the digest ``expected``; empty is not compared.
+
+    Raises:
+        DataError: TABLE_CHANGED, or VERSION_GONE when the version is no longer in the log or its files were removed.
+    """
+    try:
+        found = digest(read(spark, ref, version))
+    except (DataError, *FAILURES) as error:
+        raise DataError(
+            "VERSION_GONE",
+            f"Version {version} of {ref.label} can no longer be read: {str(error).strip().splitlines()[0]}",
+            "A version whose files VACUUM left; shared/delta/maintenance.py keeps those that runs read.",
+            "Restore the table from a backup, or train again from the newest version.",
+        ) from error
+    if expected and found != expected:
+        raise DataError(
+            "TABLE_CHANGED",
+            f"Version {version} of {ref.label} has the digest {found}.",
+            f"{expected}, as when it was read.",
+            "This is another table of that name, or its files were changed: check --warehouse.",
+        )
 
 
 def reads_of(spark: SparkSession, warehouse: Warehouse, run_id: str) -> DataFrame:

@@ -198,6 +198,7 @@ def _create_statement(ref: TableRef, table: Table) -> str:
     properties = {
         **MADE_WITH,
         "delta.enableChangeDataFeed": str(table.change_feed).lower(),
+        "delta.appendOnly": str(table.append_only).lower(),
         # One commit for all constraints, instead of an ALTER TABLE each.
         **{_check_key(column): column.check for column in table.columns if column.check},
     }

@@ -51,25 +51,46 @@ def intervals(
         ConfigError: too few replicates, a level outside (0, 1), or a metric that is not in `METRICS`.
         DataError, ModelError: as `shared.evaluation.binary.evaluate`.
     """
-    _check_options(metrics, replicates, level)
+    check_options(metrics, replicates, level)
     rows = scored(predictions, label, probability, unit=F.xxhash64(unit))
     check(rows, label, probability)
-    drawn = rows.withColumn("replicate", F.explode(F.sequence(F.lit(0), F.lit(replicates - 1))))
-    weighted = drawn.withColumn("times", _poisson(F.xxhash64(F.lit(seed), "replicate", "unit"))).where("times > 0")
-    by_score = weighted.groupBy("replicate", "bucket").agg(
-        F.sum("times").cast("double").alias("n"),
-        *(
-            F.sum(F.col("times") * F.col(source)).alias(name)
-            for name, source in {"positives": "y", "log_loss": "log_loss", "squared_error": "squared_error"}.items()
-        ),
-    )
     tails = F.array(F.lit((1 - level) / 2), F.lit((1 + level) / 2))
-    found = _per_replicate(by_score).agg(*(F.percentile(name, tails).alias(name) for name in metrics)).collect()[0]
+    found = (
+        per_replicate(weighted(rows, range(replicates), seed))
+        .agg(*(F.percentile(name, tails).alias(name) for name in metrics))
+        .collect()[0]
+    )
     return {name: (float(found[name][0]), float(found[name][1])) for name in metrics if found[name]}
 
 
-def _per_replicate(by_score: DataFrame) -> DataFrame:
-    """Return the metrics of each replicate that has both classes."""
+def weighted(rows: DataFrame, replicates: range, seed: int) -> DataFrame:
+    """Return per replicate and bucket what metrics are sums of, with each unit of ``rows`` drawn Poisson(1) times.
+
+    Args:
+        rows: from `shared.evaluation.scored.scored`, with the key ``unit``.
+        replicates: their numbers; in a replicate with a negative number every unit is drawn once.
+        seed: another seed draws others; equal seeds draw the same units for other scores of the same rows.
+    """
+    drawn = rows.withColumn("replicate", F.explode(F.sequence(F.lit(replicates.start), F.lit(replicates.stop - 1))))
+    times = _poisson(F.xxhash64(F.lit(seed), "replicate", "unit"))
+    if replicates.start < 0:
+        times = F.when(F.col("replicate") < 0, 1).otherwise(times)
+    return (
+        drawn.withColumn("times", times)
+        .where("times > 0")
+        .groupBy("replicate", "bucket")
+        .agg(
+            F.sum("times").cast("double").alias("n"),
+            *(
+                F.sum(F.col("times") * F.col(source)).alias(name)
+                for name, source in {"positives": "y", "log_loss": "log_loss", "squared_error": "squared_error"}.items()
+            ),
+        )
+    )
+
+
+def per_replicate(by_score: DataFrame) -> DataFrame:
+    """Return ``replicate`` and its `METRICS`, for each replicate of `weighted` rows that has both classes."""
     replicate = Window.partitionBy("replicate")
     above = replicate.orderBy(F.col("bucket").desc()).rowsBetween(Window.unboundedPreceding, -1)
     ranked = by_score.withColumns(
@@ -86,6 +107,7 @@ def _per_replicate(by_score: DataFrame) -> DataFrame:
     )
     n, positives = F.col("n"), F.col("positives")
     return sums.where("positives > 0 AND positives < n").select(
+        "replicate",
         (F.col("won") / (positives * (n - positives))).alias("auc"),
         (F.col("precision") / positives).alias("pr_auc"),
         (F.col("log_loss") / n).alias("log_loss"),
@@ -104,7 +126,8 @@ def _poisson(hashed: Column) -> Column:
     return sum(terms[1:], terms[0])
 
 
-def _check_options(metrics: Sequence[str], replicates: int, level: float) -> None:
+def check_options(metrics: Sequence[str], replicates: int, level: float) -> None:
+    """Raise ConfigError for too few replicates, a level outside (0, 1), or a metric that is not in `METRICS`."""
     if replicates < 20 or not 0 < level < 1:
         raise ConfigError(
             "BOOTSTRAP_INVALID",

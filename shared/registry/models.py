@@ -1,82 +1,118 @@
-"""Registered models: one name a vertical, versions, and two aliases.
+"""Registered pipelines: logged with all that is to be known of them, and loaded only when nothing of it has changed."""
 
-`challenger` is the newest trained version, `champion` the one that scores; a version's training run is always reachable.
-"""
-
-import atexit
 import os
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import pyspark
 from pyspark.ml import PipelineModel, Transformer
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from shared.core.columns import identifier
 from shared.core.errors import ModelError
-from shared.registry.tracking import MlflowClient, MlflowException, Run, mlflow, reached
+from shared.registry import files, stages
+from shared.registry.tracking import MlflowClient, Run, mlflow, write_json
+from shared.registry.versions import CHALLENGER as CHALLENGER
+from shared.registry.versions import CHAMPION as CHAMPION
+from shared.registry.versions import PREVIOUS as PREVIOUS
+from shared.registry.versions import Registered as Registered
+from shared.registry.versions import check_name, point
+from shared.registry.versions import find as find
 
-CHALLENGER: Final = "challenger"
-CHAMPION: Final = "champion"
-
-# An alias that is not there is an invalid parameter to MLflow's own stores.
-_NOT_FOUND: Final = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")
-
-
-@dataclass(frozen=True)
-class Registered:
-    """A version of a registered model and the MLflow run that made it."""
-
-    name: str
-    version: int
-    alias: str
-    run: Run
-
-    def as_dict(self) -> dict[str, str | int]:
-        """Return name, version and alias, as `run --json` shows them."""
-        return {"name": self.name, "version": self.version, "alias": self.alias}
+_PINNED: Final = ("pyspark", "mlflow", "numpy", "pandas", "pyarrow")
+_DOCUMENTS: Final = "documents"
 
 
-def register(client: MlflowClient, run: Run, name: str, model: PipelineModel) -> Registered:
+def register(
+    client: MlflowClient,
+    run: Run,
+    name: str,
+    model: PipelineModel,
+    *,
+    inputs: DataFrame | None = None,
+    documents: Mapping[str, Mapping[str, Any]] | None = None,
+    beside: Path | None = None,
+) -> Registered:
     """Log ``model`` with the open run, register it as a new version of ``name`` and make it the challenger.
+
+    The logged model holds the pipeline (``sparkml/``), MLflow's description of it with pinned requirements and the
+    signature, ``documents/*.json``, what lies in ``beside``, and a manifest of all files.
 
     Args:
         client: from `shared.registry.tracking.connect`.
         run: the open training run.
         name: registered name, the vertical's.
         model: fitted pipeline; its stages must all be Spark's own, so that it loads without this code.
+        inputs: rows with the columns the model reads and no others, for the signature; none are read.
+        documents: what else is to be known of the model: the config, the tables with version and digest.
+        beside: folder whose content is put into the logged model.
 
     Raises:
-        ModelError: a stage is not Spark's own.
+        ModelError: a stage is not Spark's own, or ``beside`` holds a link or a name the model has already.
+        EnvironmentProblem: MLflow cannot store it.
     """
-    import mlflow.spark
-    from mlflow.models import Model
-
-    identifier(name)
+    check_name(name)
     foreign = [type(stage).__name__ for stage in _stages(model) if not type(stage).__module__.startswith("pyspark.ml")]
     if foreign:
         raise ModelError("STAGE_NOT_BUILT_IN", f"The model holds stages of its own: {foreign}.", "Spark's own stages.")
-    with tempfile.TemporaryDirectory() as folder:
-        info = Model.log(
-            None,  # the artifact path of old; the name has taken its place
-            name="model",
-            flavor=mlflow.spark,
-            spark_model=model,
-            dfs_tmpdir=_spark_folder(Path(folder)),
-            pip_requirements=[f"pyspark=={pyspark.__version__}"],
-        )
+    logged = client.create_logged_model(run.info.experiment_id, name="model", source_run_id=run.info.run_id)
+    with tempfile.TemporaryDirectory() as private:
+        folder = Path(private, "model")
+        _save(model, folder, run.info.run_id, logged.model_id, inputs)
+        for title, document in (documents or {}).items():
+            write_json(folder / _DOCUMENTS / f"{title}.json", document)
+        if beside is not None:
+            _put_beside(beside, folder)
+        stages.check(folder)
+        manifest = files.write_manifest(folder)
+        client.log_model_artifacts(logged.model_id, str(folder))
+    client.finalize_logged_model(logged.model_id, "READY")
     # Registered through the client: the fluent call writes its own lines into the output.
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
-    made = client.create_model_version(name, info.model_uri, run.info.run_id, model_id=info.model_id)
+    made = client.create_model_version(
+        name, logged.model_uri, run.info.run_id, model_id=logged.model_id, tags={files.MANIFEST_TAG: manifest}
+    )
     version = int(made.version)
-    client.set_registered_model_alias(name, CHALLENGER, str(version))
+    point(client, name, CHALLENGER, version)
     return Registered(name, version, CHALLENGER, run)
+
+
+def _save(model: PipelineModel, folder: Path, run_id: str, model_id: str, inputs: DataFrame | None) -> None:
+    import mlflow.spark
+    from mlflow.models import Model
+
+    mlflow.spark.save_model(
+        model,
+        str(folder),
+        mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
+        dfs_tmpdir=_spark_folder(folder.parent),
+        signature=None if inputs is None else _signature(inputs),
+        # Without them MLflow starts another Spark to find out.
+        pip_requirements=[f"{package}=={metadata.version(package)}" for package in _PINNED],
+    )
+
+
+def _signature(inputs: DataFrame) -> Any:
+    """Return the columns of ``inputs`` with their types, and the probability that comes out."""
+    from mlflow.models import infer_signature
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that integers cannot be missing, which is true of pandas
+        return infer_signature(inputs, inputs.select(F.lit(0.5).alias("probability")))
+
+
+def _put_beside(beside: Path, folder: Path) -> None:
+    taken = sorted(child.name for child in beside.iterdir() if (folder / child.name).exists())
+    if taken:
+        raise ModelError("MODEL_FILES_TAKEN", f"The model has {taken} already.", "", "Rename what is put beside it.")
+    shutil.copytree(beside, folder, symlinks=True, dirs_exist_ok=True)
 
 
 def _stages(model: Transformer) -> list[Transformer]:
@@ -84,41 +120,26 @@ def _stages(model: Transformer) -> list[Transformer]:
     return [model, *(each for stage in nested for each in _stages(stage))]
 
 
-def find(client: MlflowClient, name: str, alias: str) -> Registered:
-    """Return the version of ``name`` that ``alias`` points at.
+def load(model: Registered) -> PipelineModel:
+    """Return the fitted pipeline of a registered version, its files and stages checked first; the last few are kept.
 
     Raises:
-        ModelError: the model or the alias does not exist.
-        EnvironmentProblem: MLflow cannot say.
+        ModelError: MODEL_TAMPERED, MODEL_UNVERIFIED, as `shared.registry.files.fetch`; STAGE_NOT_ALLOWED, as
+            `shared.registry.stages.check`.
+        EnvironmentProblem: the registry cannot be read.
     """
-    with reached(client.tracking_uri):
-        try:
-            version = client.get_model_version_by_alias(name, alias)
-        except MlflowException as error:
-            if error.error_code not in _NOT_FOUND:
-                raise
-            raise ModelError(
-                "MODEL_MISSING", f"No model '{name}' with alias '{alias}'.", "", "Run train, then promote."
-            ) from error
-        return Registered(name, int(version.version), alias, client.get_run(str(version.run_id)))
-
-
-def load(model: Registered) -> PipelineModel:
-    """Return the fitted pipeline of a registered version; a version never changes, so the last few are kept."""
-    return _loaded(SparkSession.active(), mlflow.get_registry_uri(), model.name, model.version, model.run.info.run_id)
+    return _loaded(SparkSession.active(), mlflow.get_registry_uri(), model.run.info.run_id, model)
 
 
 @lru_cache(maxsize=4)
-def _loaded(spark: SparkSession, registry: str, name: str, version: int, run_id: str) -> PipelineModel:
+def _loaded(spark: SparkSession, registry: str, run_id: str, model: Registered) -> PipelineModel:
     # A model is of its session, and the registry and the run tell versions of one number apart.
     import mlflow.spark
 
-    # Not the temporary folder of a `with`: Spark reads some stages lazily.
-    folder = tempfile.mkdtemp(prefix="model-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    pipeline: PipelineModel = mlflow.spark.load_model(
-        f"models:/{name}/{version}", dfs_tmpdir=_spark_folder(Path(folder))
-    )
+    # Of the process and not of a `with`: Spark reads some stages lazily.
+    folder = files.fetch(model)
+    stages.check(folder)
+    pipeline: PipelineModel = mlflow.spark.load_model(str(folder), dfs_tmpdir=_spark_folder(folder.parent))
     return pipeline
 
 
@@ -140,9 +161,3 @@ def runs_here(master: str) -> bool:
     [True, True, False, False, False]
     """
     return re.fullmatch(r"local(\[[^]]*\])?", master) is not None
-
-
-def promote(client: MlflowClient, model: Registered) -> Registered:
-    """Make ``model`` the champion."""
-    client.set_registered_model_alias(model.name, CHAMPION, str(model.version))
-    return Registered(model.name, model.version, CHAMPION, model.run)

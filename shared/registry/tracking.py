@@ -5,13 +5,14 @@ Without a tracking server, runs live in an SQLite file inside the warehouse; MLf
 
 import json
 import logging
+import os
 import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.core.config import redacted
 from shared.core.errors import EnvironmentProblem, ModelError
@@ -32,16 +33,27 @@ __all__ = [
     "Run",
     "connect",
     "find_run",
+    "keep_digests",
     "local_folder",
     "mlflow",
     "reached",
     "read_document",
+    "tables_of",
     "training_run",
     "write_document",
+    "write_json",
     "write_metrics",
 ]
 
 RUN_ID_TAG = "accelerators.run_id"
+_VERSIONS, _DIGESTS = "tables", "table_digests"
+
+
+class TableRead(NamedTuple):
+    """Version and digest of a table that a training run read; the digest is empty in runs of before digests were kept."""
+
+    version: int
+    digest: str
 
 
 def connect(config: RunConfig, experiment: str) -> MlflowClient:
@@ -50,6 +62,7 @@ def connect(config: RunConfig, experiment: str) -> MlflowClient:
     Raises:
         EnvironmentProblem: the store cannot be opened.
     """
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("alembic").setLevel(logging.ERROR)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     folder = local_folder(config)
@@ -94,11 +107,22 @@ def local_folder(config: RunConfig) -> Path:
 @contextmanager
 def training_run(config: RunConfig, run_id: str, tables: Mapping[str, int]) -> Iterator[Run]:
     """Open a run that records the config, the seed and the versions of the tables it reads."""
-    tags = {RUN_ID_TAG: run_id, "tables": json.dumps(dict(tables), sort_keys=True)}
+    tags = {RUN_ID_TAG: run_id, _VERSIONS: json.dumps(dict(tables), sort_keys=True)}
     with mlflow.start_run(run_name=run_id, tags=tags) as run:
         mlflow.log_dict(redacted(config), "config.json")
         mlflow.log_params({"seed": config.seed, "source": without_logins(config.source or "generator")})
         yield run
+
+
+def tables_of(run: Run) -> dict[str, TableRead]:
+    """Return the tables that a training run read, by name."""
+    versions, digests = (json.loads(run.data.tags.get(tag, "{}")) for tag in (_VERSIONS, _DIGESTS))
+    return {name: TableRead(int(version), digests.get(name, "")) for name, version in versions.items()}
+
+
+def keep_digests(run: Run, digests: Mapping[str, str]) -> None:
+    """Record with the run what was in the tables it read: name → digest."""
+    MlflowClient().set_tag(run.info.run_id, _DIGESTS, json.dumps(dict(digests), sort_keys=True))
 
 
 def find_run(client: MlflowClient, experiment: str, run_id: str) -> Run:
@@ -118,6 +142,12 @@ def find_run(client: MlflowClient, experiment: str, run_id: str) -> Run:
 def write_document(run: Run, name: str, document: Mapping[str, Any]) -> None:
     """Store ``document`` as ``name``.json with the run."""
     MlflowClient().log_dict(run.info.run_id, json.loads(json.dumps(document, default=str)), f"{name}.json")
+
+
+def write_json(file: Path, document: Mapping[str, Any]) -> None:
+    """Write ``document`` to a local file, which gets the folders it needs."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(document, default=str, indent=1, sort_keys=True), encoding="utf-8")
 
 
 def write_metrics(run: Run, prefix: str, metrics: Mapping[str, float]) -> None:

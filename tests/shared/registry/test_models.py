@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from shared.core.errors import ModelError
 from shared.core.run import RunConfig
-from shared.registry import models, tracking
+from shared.registry import models, tracking, versions
 from shared.registry.tracking import MlflowClient
 
 
@@ -44,7 +44,7 @@ def test_the_newest_version_is_the_challenger_and_only_a_promotion_makes_the_cha
     spark: SparkSession, client: MlflowClient, config: RunConfig, capfd: pytest.CaptureFixture[str]
 ) -> None:
     first = register(client, config, "one", plus(1))
-    models.promote(client, first)
+    versions.point(client, "things", models.CHAMPION, first.version)
     second = register(client, config, "two", plus(2))
 
     assert (first.version, second.version) == (1, 2)

@@ -1,0 +1,114 @@
+"""What a saved pipeline may be made of, looked up in its files before Spark imports any class they name.
+
+Spark loads whatever class the metadata of a stage names, from wherever it is installed, and joins the names of stages to
+the path it reads. So each name is compared with a list, also those of models registered elsewhere.
+"""
+
+import gzip
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from shared.core.errors import ModelError
+
+PIPELINE: Final = "sparkml"
+"""Folder of the pipeline inside a logged model."""
+
+_IN: Final[Mapping[str, str]] = {
+    "classification": "DecisionTreeClassificationModel FMClassificationModel GBTClassificationModel LinearSVCModel "
+    "LogisticRegressionModel MultilayerPerceptronClassificationModel NaiveBayesModel RandomForestClassificationModel",
+    "clustering": "BisectingKMeansModel DistributedLDAModel GaussianMixtureModel KMeansModel LocalLDAModel",
+    "feature": "Binarizer BucketedRandomProjectionLSHModel Bucketizer ChiSqSelectorModel ColumnPruner CountVectorizerModel "
+    "DCT ElementwiseProduct FeatureHasher HashingTF IDFModel ImputerModel IndexToString Interaction MaxAbsScalerModel "
+    "MinHashLSHModel MinMaxScalerModel NGram Normalizer OneHotEncoderModel PCAModel PolynomialExpansion RFormulaModel "
+    "RegexTokenizer RobustScalerModel SQLTransformer StandardScalerModel StopWordsRemover StringIndexerModel "
+    "TargetEncoderModel Tokenizer UnivariateFeatureSelectorModel VarianceThresholdSelectorModel VectorAssembler "
+    "VectorAttributeRewriter VectorIndexerModel VectorSizeHint VectorSlicer Word2VecModel",
+    "fpm": "FPGrowthModel",
+    "recommendation": "ALSModel",
+    "regression": "AFTSurvivalRegressionModel DecisionTreeRegressionModel FMRegressionModel GBTRegressionModel "
+    "GeneralizedLinearRegressionModel IsotonicRegressionModel LinearRegressionModel RandomForestRegressionModel",
+}
+# Left out on purpose: models that hold estimators (OneVsRestModel, CrossValidatorModel, TrainValidationSplitModel).
+ALLOWED: Final = frozenset(
+    f"{root}.{module}.{name}"
+    for root in ("org.apache.spark.ml", "pyspark.ml")
+    for module, names in _IN.items()
+    for name in names.split()
+) | {"org.apache.spark.ml.PipelineModel", "pyspark.ml.pipeline.PipelineModel"}
+
+_UID: Final = re.compile(r"\A[A-Za-z0-9_-]+\Z")
+# Functions that call any Java method, and the clause that makes a name out of text.
+_REACHING_OUT: Final = re.compile(r"(?i)\b(?:(?:try_)?reflect\b|java_method\b|identifier\s*\()")
+
+
+def check(folder: Path) -> None:
+    """Refuse a logged model in ``folder`` that would load anything but Spark's own fitted stages.
+
+    Raises:
+        ModelError: STAGE_NOT_ALLOWED.
+    """
+    _check_flavor(folder / "MLmodel")
+    pipeline = folder / PIPELINE
+    described = sorted(path for path in pipeline.rglob("metadata") if path.is_dir())
+    if pipeline / "metadata" not in described:
+        raise _refused("The model has no pipeline")
+    for metadata in described:
+        for stage in _documents(metadata):
+            _check_stage(stage, metadata.relative_to(folder).as_posix())
+
+
+def _check_stage(stage: Mapping[str, Any], where: str) -> None:
+    name = stage.get("class")
+    if not isinstance(name, str) or name not in ALLOWED:
+        raise _refused(f"{where} names the class {name!r}")
+    params = stage.get("paramMap", {})
+    for uid in (stage.get("uid"), *params.get("stageUids", ())):
+        if not isinstance(uid, str) or not _UID.match(uid):
+            raise _refused(f"{where} names the stage {uid!r}, which may lead out of the model")
+    found = _REACHING_OUT.search(str(params.get("statement", "")))
+    if found:
+        raise _refused(f"The SQL statement of {where} uses {found[0]}")
+
+
+def _check_flavor(file: Path) -> None:
+    flavors = yaml.safe_load(file.read_text(encoding="utf-8"))["flavors"] if file.is_file() else {}
+    spark = flavors.get("spark", {})
+    if spark.get("model_data") != PIPELINE or spark.get("code") or spark.get("model_class") not in (None, *ALLOWED):
+        raise _refused(f"MLmodel describes the Spark model as {spark}")
+
+
+def _documents(metadata: Path) -> Iterator[dict[str, Any]]:
+    """Give what Spark would read as the metadata of a stage: each line of each file that is not hidden."""
+    for path in sorted(metadata.iterdir()):
+        if path.name.startswith(("_", ".")):
+            continue
+        try:
+            content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+            for line in content.decode().splitlines():
+                document = json.loads(line, object_pairs_hook=_without_doubles)
+                if not isinstance(document, dict):
+                    raise ValueError
+                yield document
+        except (OSError, ValueError):
+            raise _refused(f"{path.parent.name}/{path.name} cannot be read as the metadata of a stage") from None
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # Of a name that is there twice, Java and Python may take another value each.
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError
+    return dict(pairs)
+
+
+def _refused(found: str) -> ModelError:
+    return ModelError(
+        "STAGE_NOT_ALLOWED",
+        f"{found}; nothing of it was loaded.",
+        "Spark's own fitted stages, as listed in shared/registry/stages.py.",
+        "Find out who registered it; train again.",
+    )

@@ -1,0 +1,187 @@
+"""A challenger passes when every gate says so; whatever is missing, empty or no number says no."""
+
+import copy
+import math
+from typing import Any
+
+import pytest
+
+from shared.registry.gates import Comparison, GateConfig, Verdict, verdict
+
+GOOD: dict[str, Any] = {
+    "features_version": 4,
+    "test": {
+        "rows": 900,
+        "positives": 90,
+        "auc": 0.8,
+        "auc_ci": [0.75, 0.85],
+        "log_loss": 0.25,
+        "brier": 0.06,
+        "ece": 0.03,
+        "ece_by_chance": 0.02,
+    },
+    "baseline": {"auc": 0.5, "log_loss": 0.33},
+    "slices": {"plan": [{"slice": "basic", "rows": 900, "observed": 0.1, "predicted": 0.1, "auc": None}]},
+    "parity": {"rows": 1000, "largest_difference": 1e-7, "tolerance": 1e-5},
+}
+BETTER = Comparison(
+    metric="log_loss",
+    gain=0.02,
+    low=0.01,
+    high=0.03,
+    rows=900,
+    slices={"plan": [{"slice": "basic", "rows": 700, "loss": -0.02}, {"slice": "pro", "rows": 200, "loss": 0.04}]},
+)
+
+
+def judge(evaluation: dict[str, Any] = GOOD, settings: dict[str, Any] | None = None, **facts: Any) -> Verdict:
+    given = {"newest_version": 4, "slices": ["plan"], "has_champion": True, "comparison": BETTER, **facts}
+    return verdict(GateConfig(**(settings or {})), evaluation, **given)
+
+
+def failed(found: Verdict) -> list[str]:
+    return [gate.name for gate in found.gates if not gate.passed]
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """GOOD with another value at ``path``; without what is there when the value is None."""
+    evaluation = copy.deepcopy(GOOD)
+    *parents, last = path.split(".")
+    place = evaluation
+    for name in parents:
+        place = place[name]
+    place[last] = value
+    if value is None:
+        del place[last]
+    return evaluation
+
+
+def test_a_better_challenger_passes_every_gate_and_the_verdict_carries_the_figures() -> None:
+    found = judge(settings={"online_parity": True})
+
+    assert found.passed
+    assert [gate.name for gate in found.gates] == [
+        "evaluation",
+        "newest_table",
+        "baseline",
+        "calibration",
+        "gain",
+        "slices",
+        "online_parity",
+    ]
+    assert found.as_dict()["table_version"] == 4
+    assert found.as_dict()["gates"][4]["figures"] == {
+        "metric": "log_loss",
+        "gain": 0.02,
+        "low": 0.01,
+        "high": 0.03,
+        "rows": 900,
+        "left_out": 0,
+        "needed": 0.0,
+    }
+
+
+def test_the_first_model_has_to_beat_the_baseline_alone() -> None:
+    first = judge(has_champion=False, comparison=None)
+
+    assert first.passed
+    assert "gain" not in [gate.name for gate in first.gates]
+    useless = judge(changed("test.auc_ci", [0.49, 0.6]), has_champion=False, comparison=None)
+    assert failed(useless) == ["baseline"]
+    assert failed(judge(changed("test.log_loss", 0.34), has_champion=False, comparison=None)) == ["baseline"]
+
+
+@pytest.mark.parametrize(
+    ("path", "gates"),
+    [
+        ("features_version", {"newest_table"}),
+        ("test", {"evaluation", "baseline", "calibration"}),
+        ("baseline", {"evaluation", "baseline"}),
+        ("slices", {"evaluation"}),
+        ("slices.plan", {"evaluation"}),
+        ("test.rows", {"evaluation"}),
+        ("test.auc_ci", {"baseline"}),
+        ("test.log_loss", {"evaluation", "baseline"}),
+        ("test.ece", {"evaluation", "calibration"}),
+        ("test.ece_by_chance", {"evaluation", "calibration"}),
+        ("baseline.auc", {"evaluation", "baseline"}),
+        ("parity", {"online_parity"}),
+        ("parity.rows", {"online_parity"}),
+    ],
+)
+def test_what_is_missing_empty_or_no_number_fails(path: str, gates: set[str]) -> None:
+    for value in (None, {}, math.nan, math.inf, "0.1", True):
+        assert set(failed(judge(changed(path, value), {"online_parity": True}))) == gates, value
+
+
+def test_an_evaluation_of_no_rows_or_of_one_class_fails() -> None:
+    assert not judge({}).passed
+    assert failed(judge(changed("test.positives", 0))) == ["evaluation"]
+    assert failed(judge(changed("test.positives", 900))) == ["evaluation"]
+    assert failed(judge(changed("slices.plan", []))) == ["evaluation"]
+    assert failed(judge(changed("slices.plan", [{"slice": "a", "rows": 3, "observed": math.nan, "predicted": 1}]))) == [
+        "evaluation"
+    ]
+
+
+def test_an_evaluation_of_an_older_version_of_the_table_fails() -> None:
+    assert failed(judge(newest_version=5)) == ["newest_table"]
+
+
+def test_calibration_is_judged_against_what_chance_gives() -> None:
+    assert judge(changed("test.ece", 0.0499)).passed
+    assert failed(judge(changed("test.ece", 0.0501))) == ["calibration"]
+    assert judge(changed("test.ece", 0.0501), {"max_ece_excess": 0.04}).passed
+
+
+def with_gain(**facts: Any) -> Comparison:
+    return Comparison(**{**BETTER.__dict__, **facts})
+
+
+@pytest.mark.parametrize(
+    "comparison",
+    [
+        with_gain(low=0.0),
+        with_gain(low=-0.001),
+        with_gain(low=math.nan),
+        with_gain(gain=math.nan),
+        with_gain(rows=0),
+        with_gain(metric="auc"),
+    ],
+)
+def test_a_gain_within_the_noise_is_none(comparison: Comparison) -> None:
+    assert failed(judge(comparison=comparison)) == ["gain"]
+
+
+def test_the_gain_has_to_be_more_than_asked() -> None:
+    assert judge(settings={"min_gain": 0.009}).passed
+    assert failed(judge(settings={"min_gain": 0.01})) == ["gain"]
+
+
+def test_a_champion_that_was_not_compared_stays_and_the_gate_says_why() -> None:
+    found = judge(comparison=None, incomparable="the champion needs the columns ['visits']")
+
+    assert failed(found) == ["gain", "slices"]
+    assert "needs the columns ['visits']" in found.reason
+
+
+def test_a_large_slice_may_not_get_worse_than_allowed() -> None:
+    assert failed(judge(settings={"max_slice_loss": 0.039})) == ["slices"]
+    assert "plan pro by 0.04" in judge(settings={"max_slice_loss": 0.039}).reason
+    assert judge(settings={"max_slice_loss": 0.039, "min_slice_rows": 201}).passed
+
+
+@pytest.mark.parametrize("slices", [{}, {"plan": []}, {"plan": [{"slice": "a", "rows": 500, "loss": math.nan}]}])
+def test_a_slice_that_was_not_compared_fails(slices: dict[str, Any]) -> None:
+    assert failed(judge(comparison=with_gain(slices=slices))) == ["slices"]
+
+
+def test_an_export_that_differs_fails_when_parity_is_asked_for() -> None:
+    differing = changed("parity.largest_difference", 2e-5)
+
+    assert judge(differing).passed
+    assert failed(judge(differing, {"online_parity": True})) == ["online_parity"]
+
+
+def test_no_gates_are_no_pass() -> None:
+    assert not Verdict(()).passed
