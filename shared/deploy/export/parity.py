@@ -1,0 +1,122 @@
+"""Does the exported model answer what Spark answers? On real rows, and on the rows that break exporters.
+
+Both engines get the same local rows, so that nothing but the model differs; the export is refused beyond the tolerance.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from pyspark.ml import Transformer
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import DataType, IntegralType, LongType, StringType, StructField, StructType
+
+from shared.core.errors import ModelError
+from shared.deploy.online.bundle import OnlineModel
+
+_ROW: Final = "_row"
+_LARGE: Final = (0.0, -1.0, 1e12, -1e12, 1e-300)
+_WHOLE: Final = (0, -1, 2**31 - 1, -(2**31))
+_TEXTS: Final = ("", " ", "no such level", "Ünïcödé ☂", "a\x1fb", "x" * 10_000)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the exported model is from Spark's.
+
+    Args:
+        rows: rows compared, edge cases among them.
+        edge_rows: rows with nulls, NaN, unseen levels and extremes.
+        largest_difference: of a probability; infinite where one engine gives a number and the other none.
+        tolerance: what is accepted.
+    """
+
+    rows: int
+    edge_rows: int
+    largest_difference: float
+    tolerance: float
+
+    @property
+    def is_within(self) -> bool:
+        """Whether the export may be used; never without rows."""
+        return self.rows > 0 and self.largest_difference <= self.tolerance
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures, for a document."""
+        return asdict(self)
+
+
+def compare(
+    spark_model: Transformer, online: OnlineModel, rows: DataFrame, *, limit: int, tolerance: float, order: Sequence[str]
+) -> Parity:
+    """Score up to ``limit`` of ``rows`` and the edge cases made from the first of them with both models.
+
+    Args:
+        spark_model: adds the column `online.contract.output`.
+        online: the exported model.
+        rows: rows with every feature of the contract.
+        limit: so many of them, a sample by hash.
+        tolerance: largest accepted difference of a probability.
+        order: columns that tell rows apart, by whose hash they are sampled.
+    """
+    names = list(online.contract.inputs)
+    sampled = rows.orderBy(F.xxhash64(*order), *order).limit(limit).select(*names)
+    schema = StructType([StructField(field.name, field.dataType, True) for field in sampled.schema])
+    real = [row.asDict() for row in sampled.collect()]  # at most ``limit`` rows
+    edges = list(_edges(real[0], schema)) if real else []
+    compared = real + edges
+    if not compared:
+        return Parity(0, 0, math.inf, tolerance)
+    output = online.contract.output
+    local = rows.sparkSession.createDataFrame(
+        [(place, *(row[name] for name in names)) for place, row in enumerate(compared)],
+        StructType([StructField(_ROW, LongType(), False), *schema.fields]),
+    )
+    scored = spark_model.transform(local).select(_ROW, output).collect()
+    expected = {row[_ROW]: row[output] for row in scored}
+    found = online.probabilities(compared).tolist()
+    differences = [_difference(expected.get(place), value) for place, value in enumerate(found)]
+    return Parity(len(compared), len(edges), max(differences), tolerance)
+
+
+def refuse(parity: Parity) -> None:
+    """Refuse an export that differs from Spark.
+
+    Raises:
+        ModelError: EXPORT_MISMATCH.
+    """
+    if not parity.is_within:
+        raise ModelError(
+            "EXPORT_MISMATCH",
+            f"On {parity.rows} rows the export differs from Spark by up to {parity.largest_difference:g}.",
+            f"At most {parity.tolerance:g}.",
+            "Report it; score in batches meanwhile, with serving.export=false.",
+        )
+
+
+def _edges(row: Mapping[str, Any], schema: StructType) -> Iterator[dict[str, Any]]:
+    """Give copies of a row with one feature at each of its edges, and rows with all of them null or extreme."""
+    every = {field.name: [None, *_extremes(field.dataType)] for field in schema}
+    for name, values in every.items():
+        yield from ({**row, name: value} for value in values)
+    for place in range(max(len(values) for values in every.values())):
+        yield {name: values[place % len(values)] for name, values in every.items()}
+
+
+def _extremes(kind: DataType) -> list[Any]:
+    if isinstance(kind, StringType):
+        return list(_TEXTS)
+    if isinstance(kind, IntegralType):
+        return list(_WHOLE) if kind.simpleString() in ("int", "bigint") else [0, -1]
+    if kind.simpleString() in ("double", "float"):
+        return [*_LARGE, math.nan]
+    return [True, False] if kind.simpleString() == "boolean" else []
+
+
+def _difference(expected: float | None, found: float) -> float:
+    has_none = expected is None or math.isnan(expected)
+    if has_none or math.isnan(found):
+        return 0.0 if has_none and math.isnan(found) else math.inf
+    return abs(expected - found) if expected is not None else math.inf
