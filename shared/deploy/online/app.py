@@ -1,0 +1,183 @@
+"""The HTTP side: `/score`, `/score/bulk`, `/model`, `/live`, `/ready`, `/metrics`, `/openapi.json`.
+
+The body is read and checked here rather than by FastAPI's own models, since the model that is served, and with it what a
+request must hold, may change while the service runs.
+"""
+
+import asyncio
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from hashlib import sha256
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from shared.core.log import get_logger
+from shared.deploy.online.requests import Asked, RequestRefused
+from shared.deploy.online.service import Service
+
+_LOG = get_logger("online")
+_KEY = "X-API-Key"
+# A bulk of more rows is scored in a thread, so that single requests do not wait for it.
+_AT_ONCE = 4
+_REF = "#/components/schemas/{model}"
+
+
+def build(service: Service, keys: Sequence[str]) -> FastAPI:
+    """Return the application of a service.
+
+    Args:
+        service: answers.
+        keys: the keys that are let in; none lets everybody in.
+    """
+
+    @asynccontextmanager
+    async def following(_: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(service.follow())
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    vertical = service.served.model.contract.vertical
+    app = FastAPI(title=f"{vertical} scores", version="1", docs_url=None, redoc_url=None, lifespan=following)
+    door = _Door(keys)
+
+    async def scored(request: Request, endpoint: str, read: Callable[[bytes], list[Asked]]) -> Response:
+        started = time.perf_counter()
+        status, body = 500, _problem("INTERNAL", "The service failed; its log tells.")
+        try:
+            door.check(request)
+            asked = read(await _body(request, service.config.max_bytes))
+            work = service.answer(asked) if len(asked) <= _AT_ONCE else await asyncio.to_thread(service.answer, asked)
+            status, body = 200, work[0] if endpoint == "score" else {"rows": work}
+        except RequestRefused as refusal:
+            status, body = refusal.status, _problem(refusal.code, refusal.message)
+        finally:
+            service.metrics.answered(endpoint, status, time.perf_counter() - started)
+        return JSONResponse(body, status)
+
+    @app.post("/score", summary="Score one row.")
+    async def score(request: Request) -> Response:
+        return await scored(request, "score", lambda body: service.requests.read_single(body))
+
+    @app.post("/score/bulk", summary="Score several rows.")
+    async def score_bulk(request: Request) -> Response:
+        return await scored(request, "bulk", lambda body: service.requests.read_bulk(body))
+
+    @app.get("/model", summary="Which model answers, and what it must be given.")
+    async def model(request: Request) -> Response:
+        try:
+            door.check(request)
+        except RequestRefused as refusal:
+            return JSONResponse(_problem(refusal.code, refusal.message), refusal.status)
+        served = service.served
+        contract = served.model.contract
+        return JSONResponse(
+            {
+                "name": served.name,
+                "version": served.version,
+                "threshold": served.threshold,
+                "decisions": contract.decisions,
+                "features": dict(contract.inputs),
+            }
+        )
+
+    @app.get("/live", summary="The process runs.")
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    @app.get("/ready", summary="A model is loaded and requests are answered.")
+    async def ready() -> dict[str, Any]:
+        return {"status": "ready", "version": service.served.version}
+
+    @app.get("/metrics", summary="Figures for Prometheus.")
+    async def metrics() -> Response:
+        return Response(service.metrics.as_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, error: HTTPException) -> Response:
+        return JSONResponse(_problem("NOT_FOUND" if error.status_code == 404 else "REFUSED", error.detail), error.status_code)
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> Response:
+        _LOG.error("request failed", exc_info=error)
+        return JSONResponse(_problem("INTERNAL", "The service failed; its log tells."), 500)
+
+    app.openapi = lambda: _openapi(app, service)  # type: ignore[method-assign]
+    return app
+
+
+class _Door:
+    """Lets a request in by its key."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._known = [sha256(key.encode()).digest() for key in keys]
+
+    def check(self, request: Request) -> None:
+        if not self._known:
+            return
+        given = request.headers.get(_KEY)
+        if given is None:
+            raise RequestRefused(401, "KEY_MISSING", f"The header {_KEY} is missing.")
+        # All are compared, so that the time tells nothing.
+        digest = sha256(given.encode("utf-8", "surrogateescape")).digest()
+        if not any([hmac.compare_digest(digest, known) for known in self._known]):
+            raise RequestRefused(401, "KEY_WRONG", f"The key in {_KEY} is not known.")
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """Return the body; one that is too large is not read to its end."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise RequestRefused(413, "REQUEST_TOO_LARGE", f"The body is larger than {most} bytes.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _problem(code: str, message: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message}}
+
+
+def _openapi(app: FastAPI, service: Service) -> dict[str, Any]:
+    """Return the description of the service for the model that is served now."""
+    text = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    schemas: dict[str, Any] = text.setdefault("components", {}).setdefault("schemas", {})
+    text["components"]["securitySchemes"] = {"key": {"type": "apiKey", "in": "header", "name": _KEY}}
+    requests = service.requests
+    examples = {
+        "/score": (requests.single, requests.example),
+        "/score/bulk": (requests.bulk, {"rows": [requests.example]}),
+    }
+    answer = service.example(requests.read_single(json.dumps(requests.example).encode()))[0]
+    for path, (kind, example) in examples.items():
+        schema = kind.model_json_schema(ref_template=_REF)
+        schemas |= schema.pop("$defs", {})
+        operation = text["paths"][path]["post"]
+        operation["security"] = [{"key": []}]
+        operation["requestBody"] = {"required": True, "content": _content(schema, example)}
+        shown = answer if path == "/score" else {"rows": [answer]}
+        operation["responses"]["200"]["content"] = _content({"type": "object"}, shown)
+        operation["responses"] |= {status: {"description": what} for status, what in _REFUSALS.items()}
+    return text
+
+
+_REFUSALS = {
+    "400": "The body is no JSON.",
+    "401": "No key, or a wrong one.",
+    "413": "The body is too large.",
+    "422": "The body is not of the contract.",
+}
+
+
+def _content(schema: dict[str, Any], example: Any) -> dict[str, Any]:
+    return {"application/json": {"schema": schema, "example": example}}
+
