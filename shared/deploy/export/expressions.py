@@ -63,6 +63,8 @@ def transform(graph: Graph, statement: str) -> None:
         if isinstance(item, exp.Star):
             dropped += [column.name for column in item.args.get("except_") or item.args.get("except") or []]
         elif isinstance(item, exp.Alias):
+            if item.find(exp.Column) is None:
+                raise unsupported(f"the expression {item.sql(dialect='spark')!r}, which reads no column")
             terms.setdefault(_form(item.this), []).append((item.alias, item.this))
         else:
             raise unsupported(f"the term {item.sql()!r} without a name")
@@ -115,9 +117,7 @@ def _matrix(graph: Graph, terms: Sequence[exp.Expression]) -> str:
             return _case(graph, terms)
         case exp.Between():
             value, low, high = _each(graph, terms, "this", "low", "high")
-            return graph.add(
-                "And", graph.add("GreaterOrEqual", value, low), graph.add("LessOrEqual", value, high)
-            )
+            return graph.add("And", graph.add("GreaterOrEqual", value, low), graph.add("LessOrEqual", value, high))
         case exp.Is() if isinstance(first.expression, exp.Null):
             return graph.add("IsNaN", *_each(graph, terms, "this"))
         case exp.Coalesce():
@@ -193,5 +193,3 @@ def _element_of(graph: Graph, term: exp.Expression) -> Place:
         raise unsupported(f"the expression {term.sql(dialect='spark')[:80]!r}")
     vector, index = graph.place(column.name), int(place.name) - 1
     return Place(vector.tensor, vector.start + index, 1)
-
-

@@ -99,11 +99,8 @@ class Graph:
     def constant(self, values: NDArray[Any]) -> str:
         """Return the name of a constant tensor."""
         name = f"c{len(self._constants)}"
-        if values.dtype == object:
-            texts = [str(text).encode() for text in values.ravel()]
-            self._constants.append(helper.make_tensor(name, TensorProto.STRING, values.shape, texts))
-        else:
-            self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        values = values if values.dtype == object else np.ascontiguousarray(values)
+        self._constants.append(numpy_helper.from_array(values, name))
         return name
 
     def add(self, operation: str, *inputs: str, domain: str = "", **attributes: Any) -> str:

@@ -49,7 +49,13 @@ class Parity:
 
 
 def compare(
-    spark_model: Transformer, online: OnlineModel, rows: DataFrame, *, limit: int, tolerance: float, order: Sequence[str]
+    spark_model: Transformer,
+    online: OnlineModel,
+    rows: DataFrame,
+    *,
+    limit: int,
+    tolerance: float,
+    order: Sequence[str],
 ) -> Parity:
     """Score up to ``limit`` of ``rows`` and the edge cases made from the first of them with both models.
 

@@ -6,7 +6,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
-from onnx.helper import make_tensor
 
 from shared.deploy.export import expressions, trees
 from shared.deploy.export.graph import ML, Graph, unsupported
@@ -52,7 +51,7 @@ def _indexer(graph: Graph, stage: Stage) -> None:
         "LabelEncoder",
         graph.add("StringConcat", graph.constant(prefixes), graph.gather(inputs)),
         domain=ML,
-        keys_tensor=make_tensor("keys", TensorProto.STRING, [len(keys)], [key.encode() for key in keys]),
+        keys_tensor=numpy_helper.from_array(np.array(keys, object)),
         values_tensor=numpy_helper.from_array(places),
         default_tensor=numpy_helper.from_array(np.array([-1.0])),
     )
@@ -120,7 +119,9 @@ def _isotonic(graph: Graph, stage: Stage) -> None:
     value = graph.gather([stage.params["featuresCol"]])
     widths = np.diff(bounds)
     inside = graph.add("Sub", value, graph.constant(bounds[:-1].reshape(1, -1)))
-    inside = graph.add("Max", graph.add("Min", inside, graph.constant(widths.reshape(1, -1))), graph.constant(np.zeros((1, 1))))
+    inside = graph.add(
+        "Max", graph.add("Min", inside, graph.constant(widths.reshape(1, -1))), graph.constant(np.zeros((1, 1)))
+    )
     risen = graph.add("MatMul", inside, graph.constant((np.diff(values) / widths).reshape(-1, 1)))
     graph.put(graph.add("Add", risen, graph.constant(values[:1].reshape(1, 1))), [stage.params["predictionCol"]])
 

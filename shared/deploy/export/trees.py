@@ -68,7 +68,9 @@ def weighted_sum(graph: Graph, stage: Stage, vector: str) -> str:
     nodes = _nodes(stage)
     rows = stage.table("treesMetadata").sort_by("_1")
     weights = rows.column("_3").to_numpy()
-    return _ensemble(graph, nodes, vector, nodes.prediction * weights[np.cumsum(np.diff(nodes.tree, prepend=-1) > 0) - 1])
+    return _ensemble(
+        graph, nodes, vector, nodes.prediction * weights[np.cumsum(np.diff(nodes.tree, prepend=-1) > 0) - 1]
+    )
 
 
 def _nodes(stage: Stage) -> _Nodes:
@@ -127,7 +129,10 @@ def _ensemble(graph: Graph, nodes: _Nodes, vector: str, leaf_value: NDArray[np.f
     is_number = inner & ~nodes.is_set
     thresholds[is_number] = values[starts[is_number]]
     thresholds[is_set] = 0.0
-    members = [np.append(values[starts[entry] : starts[entry] + counts[entry]], np.nan) for entry in np.flatnonzero(is_set & inner)]
+    members = [
+        np.append(values[starts[entry] : starts[entry] + counts[entry]], np.nan)
+        for entry in np.flatnonzero(is_set & inner)
+    ]
     return graph.add(
         "TreeEnsemble",
         vector,

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from shared.core.config import Settings
 from shared.core.errors import ModelError
@@ -23,6 +24,13 @@ FOLDER: Final = "online"
 _MODEL, _CONTRACT = "model.onnx", "contract.json"
 _NO_LEVEL: Final = "\x1fnull"  # is in no training data: control characters are not
 _CLIP: Final = 1e-6
+_BROKEN: Final = (
+    states.Fail,
+    states.InvalidProtobuf,
+    states.InvalidGraph,
+    states.InvalidArgument,
+    states.NotImplemented,
+)
 
 Kind = Literal["double", "int", "boolean", "string"]
 Value = float | int | bool | str | None
@@ -88,7 +96,7 @@ class OnlineModel:
         try:
             contract = Contract.model_validate_json((folder / _CONTRACT).read_text(encoding="utf-8"))
             return cls(contract, (folder / _MODEL).read_bytes())
-        except (OSError, ValueError, ort.capi.onnxruntime_pybind11_state.Fail) as error:
+        except (OSError, ValueError, *_BROKEN) as error:
             reason = (str(error).splitlines() or [""])[0]
             raise ModelError("BUNDLE_UNREADABLE", f"{folder}: {reason}.", "", "Train again.") from error
 

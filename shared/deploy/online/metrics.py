@@ -21,18 +21,27 @@ class OnlineMetrics:
 
     def __init__(self, vertical: str) -> None:
         self.registry = CollectorRegistry()
-        own = {"registry": self.registry}
         self._vertical = vertical
-        self.requests = Counter(REQUESTS, "Requests answered.", ["vertical", "endpoint", "status"], **own)
+        self.requests = Counter(
+            REQUESTS, "Requests answered.", ["vertical", "endpoint", "status"], registry=self.registry
+        )
         self.seconds = Histogram(
-            SECONDS, "Time of a request in the service.", ["vertical", "endpoint"], buckets=_SECONDS, **own
+            SECONDS,
+            "Time of a request in the service.",
+            ["vertical", "endpoint"],
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self.probability = Histogram(
-            PROBABILITY, "Probabilities answered.", ["vertical"], buckets=_TENTHS, **own
+            PROBABILITY, "Probabilities answered.", ["vertical"], buckets=_TENTHS, registry=self.registry
         ).labels(vertical)
-        self._model = Gauge(MODEL, "1 for the model that answers.", ["vertical", "name", "version"], **own)
-        self._loaded = Gauge(LOADED, "When the model that answers was loaded.", ["vertical"], **own)
-        self._refused = Counter(REFUSED, "Models that could not take its place.", ["vertical"], **own).labels(vertical)
+        self._model = Gauge(
+            MODEL, "1 for the model that answers.", ["vertical", "name", "version"], registry=self.registry
+        )
+        self._loaded = Gauge(LOADED, "When the model that answers was loaded.", ["vertical"], registry=self.registry)
+        self._refused = Counter(
+            REFUSED, "Models that could not take its place.", ["vertical"], registry=self.registry
+        ).labels(vertical)
 
     def took(self, name: str, version: int) -> None:
         """Note which model answers from now on."""

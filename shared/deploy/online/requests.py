@@ -56,7 +56,7 @@ class Requests:
             for place, (name, kind) in enumerate(contract.inputs.items())
         }
         features = create_model("Features", __config__=strict, **fields)
-        identity = (Annotated[StrictStr, Field(max_length=_LONGEST_ID)] | None, None)
+        identity: Any = (Annotated[StrictStr, Field(max_length=_LONGEST_ID)] | None, None)
         self.single: type[BaseModel] = create_model("Row", __config__=strict, id=identity, features=(features, ...))
         rows = Annotated[list[self.single], Field(min_length=1, max_length=max_rows)]  # type: ignore[name-defined]
         self.bulk: type[BaseModel] = create_model("Rows", __config__=strict, rows=(rows, ...))

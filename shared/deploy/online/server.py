@@ -4,8 +4,11 @@ More requests than one core answers are a matter of more processes behind a bala
 """
 
 import ipaddress
+import signal
 import socket
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -57,7 +60,22 @@ def run(service: Service, keys: Sequence[str], listening: Callable[[str], None])
             server_header=False,
             timeout_graceful_shutdown=config.drain_seconds,
         )
-        uvicorn.Server(settings).run(sockets=[bound])
+        with _ended_by_signal():
+            uvicorn.Server(settings).run(sockets=[bound])
+
+
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """Make SIGTERM and SIGINT the regular end: uvicorn sends them to the process again once it has stopped."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _bound(host: str, port: int) -> socket.socket:

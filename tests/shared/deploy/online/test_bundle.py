@@ -1,0 +1,51 @@
+"""The exported model in memory."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from shared.core.errors import ModelError
+from shared.deploy.online.bundle import OnlineModel, Reason
+
+ROW = {"x": 1.0, "visits": 3, "is_new": True, "plan": "a"}
+
+
+def sigmoid(margin: float) -> float:
+    return 1 / (1 + math.exp(-margin))
+
+
+def test_a_row_has_the_probability_of_the_graph(model: OnlineModel) -> None:
+    rows = [ROW, {**ROW, "x": None, "plan": None}, {**ROW, "x": math.nan, "plan": "unseen"}, {}]
+
+    assert model.probabilities(rows).tolist() == pytest.approx([sigmoid(2), sigmoid(-1), sigmoid(-1), sigmoid(-1)])
+
+
+def test_a_reason_is_the_change_of_the_log_odds_and_the_largest_comes_first(model: OnlineModel) -> None:
+    (probability, reasons), (_, none) = model.explained([{**ROW, "x": 2.0}, model.contract.typical], 3)
+
+    # x from 0.5 to 2 moves 2 * 1.5, the plan 1; visits and is_new differ, but move nothing: ties go by name.
+    assert probability == pytest.approx(sigmoid(4))
+    assert reasons == [Reason("x", 2.0, 3.0), Reason("plan", "a", 1.0), Reason("is_new", True, 0.0)]
+    assert none == []
+
+
+def test_no_reasons_are_made_when_none_are_wanted(model: OnlineModel) -> None:
+    assert model.explained([ROW], 0) == [(pytest.approx(sigmoid(2)), [])]
+
+
+def test_a_bundle_reads_back(folder: Path, model: OnlineModel) -> None:
+    again = OnlineModel.read(folder)
+
+    assert again.contract == model.contract
+    assert again.probabilities([ROW]).tolist() == model.probabilities([ROW]).tolist()
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "contract.json"])
+@pytest.mark.parametrize("text", [None, "", "{}"])
+def test_a_broken_bundle_is_refused(folder: Path, file: str, text: str | None) -> None:
+    (folder / file).unlink() if text is None else (folder / file).write_text(text)
+
+    with pytest.raises(ModelError) as refusal:
+        OnlineModel.read(folder)
+    assert refusal.value.code == "BUNDLE_UNREADABLE"
