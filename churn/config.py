@@ -14,8 +14,15 @@ from pydantic import Field, model_validator
 
 from shared.core.config import Settings
 from shared.core.run import RunConfig
+from shared.deploy.online.settings import ServingConfig
 from shared.ingest.source import Source
 from shared.registry.gates import GateConfig
+
+MODEL = "churn"
+"""Name of the registered model."""
+
+DECISIONS = ("contact", "leave")
+"""What to do with a customer at or above the threshold, and below it."""
 
 Shape = Literal["subscriptions", "purchases", "customers"]
 
@@ -162,6 +169,7 @@ class ChurnConfig(RunConfig):
     model: ModelConfig = ModelConfig()
     costs: CostConfig = CostConfig()
     gates: GateConfig = GateConfig()
+    serving: ServingConfig = ServingConfig()
     bootstrap_replicates: int = Field(200, ge=20)
     max_failed_share: float = Field(0.05, ge=0.0, lt=1.0)
     max_single_auc: float = Field(0.995, gt=0.5, le=1.0)
@@ -178,7 +186,7 @@ class ChurnConfig(RunConfig):
 
 
 # What ingestion and features do not depend on; a setting that is added counts for both until it is named here.
-LATER_SETTINGS = {"tracking_uri", "model", "costs", "gates", "bootstrap_replicates", "max_single_auc"}
+LATER_SETTINGS = {"tracking_uri", "model", "costs", "gates", "serving", "bootstrap_replicates", "max_single_auc"}
 _AS_TRAINED = ("shape", "source", "sources", "sample", "label", "split", "model")
 
 

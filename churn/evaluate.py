@@ -5,6 +5,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+from pyspark.ml import Transformer
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -22,7 +23,7 @@ from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.evaluation import binary, bootstrap, calibration, thresholds
 from shared.features import leakage
-from shared.registry import models, tracking
+from shared.registry import files, models, tracking
 
 SLICED = ("plan", "segment", "contract", "internet_service")
 _EXPLAINED_ROWS = 1_000
@@ -62,6 +63,7 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
         "points": partial(binary.points, test, **scored),
         "decided": partial(thresholds.confusion, test, costs.threshold, **scored),
         "bins": partial(calibration.curve, test, **scored),
+        "parity": partial(_parity, challenger, model, unseen, config),
         "by_chance": partial(calibration.ece_by_chance, test, **scored),
         "ceiling": partial(ceiling, spark, config, test),
         "lineage": partial(
@@ -95,6 +97,7 @@ def _document(found: Mapping[str, Any], costs: thresholds.Costs) -> dict[str, An
         "profit_at_threshold": costs.profit(decided.true_positives, decided.false_positives),
         "slices": {name: found[f"slice {name}"] for name in SLICED if f"slice {name}" in found},
         "importance": found["importance"],
+        **({"parity": found["parity"].as_dict()} if found["parity"] else {}),
     }
 
 
@@ -112,6 +115,18 @@ def ceiling(spark: SparkSession, config: ChurnConfig, test: DataFrame) -> dict[s
     if known.count() != test.count():
         return {}
     return binary.evaluate(known, label=LABEL, probability=generator.CHURN_PROBABILITY).as_dict()
+
+
+def _parity(challenger: models.Registered, model: Transformer, test: DataFrame, config: ChurnConfig) -> Any:
+    """Return how far the exported model is from Spark's; None when it is not exported."""
+    if not config.serving.export:
+        return None
+    from shared.deploy.export import parity
+    from shared.deploy.online import bundle
+
+    online = bundle.OnlineModel.read(files.fetch(challenger, bundle.FOLDER))
+    of = config.serving
+    return parity.compare(model, online, test, limit=of.parity_rows, tolerance=of.tolerance, order=ROW_KEY)
 
 
 def _intervals(test: DataFrame, config: ChurnConfig) -> dict[str, tuple[float, float]]:

@@ -1,5 +1,6 @@
 """The churn vertical's table of contents: its steps in order. Each is callable alone and reads what the ones before wrote."""
 
+from churn import serve
 from churn.config import ChurnConfig, layers
 from churn.evaluate import evaluate
 from churn.features import features, kept_features
@@ -35,4 +36,5 @@ VERTICAL = Vertical(
     others={"rollback": rollback, "ledger": promotions, "reproduce": reproduce},
     in_run={"promote": promote_or_keep},
     arguments={"reproduce": "run_id"},
+    commands=[serve.COMMAND],
 )

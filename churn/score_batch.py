@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from churn.algorithms import reasons
 from churn.algorithms.candidates import PROBABILITY, Inputs
-from churn.config import ChurnConfig, as_trained
+from churn.config import DECISIONS, ChurnConfig, as_trained
 from churn.features import FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL, SNAPSHOT_DATE
 from churn.train import MODEL, ROW_KEY
@@ -43,6 +43,7 @@ def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepRe
     training = tracking.read_document(champion.run, "training")
     config = as_trained(tracking.read_document(champion.run, "config"), config)
     costs = Costs(**config.costs.model_dump())
+    contact, leave = DECISIONS
     warehouse = Warehouse(config.warehouse)
     source, target = warehouse.table(FEATURES), warehouse.table(SCORES)
     version = latest_version(spark, source)
@@ -55,7 +56,7 @@ def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepRe
         SNAPSHOT_DATE,
         PROBABILITY,
         decile(scored).alias("decile"),
-        F.when(F.col(PROBABILITY) >= costs.threshold, "contact").otherwise("leave").alias("decision"),
+        F.when(F.col(PROBABILITY) >= costs.threshold, contact).otherwise(leave).alias("decision"),
         F.slice("contributions", 1, _REASONS).alias("reasons"),
         F.lit(MODEL).alias("model_name"),
         F.lit(champion.version).alias("model_version"),

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pyspark.ml import PipelineModel, Transformer
@@ -15,7 +16,8 @@ from pyspark.sql import functions as F
 
 from churn.algorithms import candidates, reasons
 from churn.algorithms.candidates import PROBABILITY, Inputs
-from churn.config import ChurnConfig, ModelConfig
+from churn.config import DECISIONS, ChurnConfig, ModelConfig
+from churn.config import MODEL as MODEL
 from churn.features import BOOKKEEPING, FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL, OUTCOME_END_DATE, SNAPSHOT_DATE
 from shared.core.config import redacted
@@ -25,13 +27,14 @@ from shared.core.run import StepResult
 from shared.delta import lineage
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
+from shared.deploy.export import publish
 from shared.evaluation.binary import BinaryMetrics, evaluate
 from shared.evaluation.calibration import SCALINGS
+from shared.evaluation.costs import Costs
 from shared.features import leakage
 from shared.features import selection as selecting
 from shared.registry import models, tracking
 
-MODEL = "churn"
 ROW_KEY = (CUSTOMER_ID, SNAPSHOT_DATE)
 
 
@@ -139,6 +142,8 @@ def fit(rows: DataFrame, config: ChurnConfig) -> Trained:
 
 
 def _train(spark: SparkSession, config: ChurnConfig, run_id: str, version: int) -> StepResult:
+    if config.serving.export:
+        publish.check_packages()
     client = tracking.connect(config, MODEL)
     warehouse = Warehouse(config.warehouse)
     rows = _rows(spark, config, version)
@@ -161,7 +166,10 @@ def _train(spark: SparkSession, config: ChurnConfig, run_id: str, version: int) 
             "tables": {FEATURES: {"version": version, "digest": digests[FEATURES]}},
         }
         inputs = rows.select(*trained.inputs.names)
-        registered = models.register(client, run, MODEL, trained.model, inputs=inputs, documents=documents)
+        derive = _exporter(rows, trained, config) if config.serving.export else None
+        registered = models.register(
+            client, run, MODEL, trained.model, inputs=inputs, documents=documents, derive=derive
+        )
     counts = {row[SPLIT]: row["count"] for row in rows.groupBy(SPLIT).count().collect()}
     return StepResult(
         {
@@ -172,6 +180,18 @@ def _train(spark: SparkSession, config: ChurnConfig, run_id: str, version: int) 
             "validation_log_loss": best.log_loss,
         },
         model=registered.as_dict(),
+    )
+
+
+def _exporter(rows: DataFrame, trained: Trained, config: ChurnConfig) -> Callable[[Path], None]:
+    return publish.exporter(
+        vertical="churn",
+        rows=rows,
+        features=trained.inputs.names,
+        typical=trained.typical,
+        output=PROBABILITY,
+        threshold=Costs(**config.costs.model_dump()).threshold,
+        decisions=DECISIONS,
     )
 
 

@@ -7,17 +7,15 @@ import json
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import click
-import yaml
 
-from shared.core import clock, log
-from shared.core.config import read_text, redacted
-from shared.core.errors import AcceleratorError
+from shared.cli.command import first_line, guarded, options, settings
+from shared.core import log
+from shared.core.config import redacted
 from shared.core.run import Kept, RunConfig, Step, StepResult
 
 _LOG = log.get_logger("cli")
@@ -82,19 +80,18 @@ def _command(vertical: Vertical, verb: str, steps: Mapping[str, Step], text: str
 
     argument = vertical.arguments.get(verb)
 
-    def callback(**options: Any) -> None:
-        if argument and options["argument"] is not None:
-            options[argument] = options["argument"]
-        named = [f"{setting}={options[name]}" for name, setting in own.items() if options[name] is not None]
-        sys.exit(_guarded(vertical, steps, {**options, "overrides": [*options["overrides"], *named]}))
+    def callback(**given: Any) -> None:
+        if argument and given["argument"] is not None:
+            given[argument] = given["argument"]
+        named = [f"{setting}={given[name]}" for name, setting in own.items() if given[name] is not None]
+        sys.exit(_guarded(vertical, steps, {**given, "overrides": [*given["overrides"], *named]}))
 
-    first_line = (text or "").strip().split("\n", maxsplit=1)[0]
     shortcuts = [
         click.Option([option], help=f"Short for --set {setting}=…")
         for option, setting in vertical.shortcuts.get(verb, {}).items()
     ]
     arguments = [click.Argument(["argument"], required=False, metavar=argument.upper())] if argument else []
-    return click.Command(verb, callback=callback, params=[*arguments, *shortcuts, *_options()], help=first_line)
+    return click.Command(verb, callback=callback, params=[*arguments, *shortcuts, *options()], help=first_line(text))
 
 
 def _unless_kept(step: Step, kept: Kept | None) -> Step:
@@ -104,49 +101,13 @@ def _unless_kept(step: Step, kept: Kept | None) -> Step:
     return done
 
 
-def _options() -> list[click.Parameter]:
-    return [
-        click.Option(["--source"], help="Folder, file or URI of the raw data, instead of the generator."),
-        click.Option(["--warehouse"], help="Folder, URI or catalog:<name> of the tables [warehouse]."),
-        click.Option(["--config", "config_file"], help="Yaml file over the defaults."),
-        click.Option(["--set", "overrides"], multiple=True, metavar="A.B=C", help="One setting over the config."),
-        click.Option(["--seed"], type=int, help="Seed of everything random."),
-        click.Option(["--run-id"], help="Run to reproduce; the id of this run otherwise."),
-        click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object on stdout."),
-        click.Option(["--debug"], is_flag=True, help="Show stack traces."),
-    ]
-
-
-def _guarded(vertical: Vertical, steps: Mapping[str, Step], options: Mapping[str, Any]) -> int:
-    """Run the steps; this is the outermost line, where every error becomes one message and an exit code."""
-    run_id = options["run_id"] or clock.new_run_id()
-    log.configure(run_id, verbose=options["debug"])
-    try:
-        config = _config(vertical, options)
+def _guarded(vertical: Vertical, steps: Mapping[str, Step], given: Mapping[str, Any]) -> int:
+    def work(run_id: str) -> None:
+        config = settings(vertical.config, vertical.layers, given, vertical.name)
         outcome = _run(vertical, config, run_id, steps)
-    except AcceleratorError as error:
-        if options["debug"]:
-            traceback.print_exc()
-        click.echo(str(error), err=True)
-        return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the outermost line
-        if options["debug"]:
-            traceback.print_exc()
-        reason = (str(error).strip().splitlines() or [""])[0]
-        click.echo(f"[INTERNAL] {type(error).__name__}: {reason} (run {run_id}). Repeat with --debug.", err=True)
-        return 1
-    click.echo(json.dumps(outcome, default=str) if options["as_json"] else _as_text(outcome))
-    return 0
+        click.echo(json.dumps(outcome, default=str) if given["as_json"] else _as_text(outcome))
 
-
-def _config(vertical: Vertical, options: Mapping[str, Any]) -> RunConfig:
-    own = read_text(options["config_file"]) if options["config_file"] else ""
-    origin = options["config_file"] or f"{vertical.name}/conf/base.yaml"
-    given = yaml.safe_dump({key: options[key] for key in ("source", "warehouse", "seed") if options[key] is not None})
-    # What lies below the user's own settings depends on the source, which they may name in any of the three ways.
-    source = vertical.config.values(own, given, overrides=options["overrides"], origin=origin).get("source")
-    layers = [*vertical.layers(source if isinstance(source, str) else None), own, given]
-    return vertical.config.load(*layers, overrides=options["overrides"], origin=origin)
+    return guarded(given, work)
 
 
 def _run(vertical: Vertical, config: RunConfig, run_id: str, steps: Mapping[str, Step]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class GateConfig(Settings):
     max_slice_loss: float = Field(0.05, ge=0.0)
     min_slice_rows: int = Field(100, ge=1)
     max_ece_excess: float = Field(0.03, ge=0.0)
-    online_parity: bool = False
+    online_parity: bool = True
 
 
 @dataclass(frozen=True)

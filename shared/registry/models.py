@@ -2,10 +2,9 @@
 
 import os
 import re
-import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -37,12 +36,12 @@ def register(
     *,
     inputs: DataFrame | None = None,
     documents: Mapping[str, Mapping[str, Any]] | None = None,
-    beside: Path | None = None,
+    derive: Callable[[Path], None] | None = None,
 ) -> Registered:
     """Log ``model`` with the open run, register it as a new version of ``name`` and make it the challenger.
 
     The logged model holds the pipeline (``sparkml/``), MLflow's description of it with pinned requirements and the
-    signature, ``documents/*.json``, what lies in ``beside``, and a manifest of all files.
+    signature, ``documents/*.json``, what ``derive`` made of it, and a manifest of all files.
 
     Args:
         client: from `shared.registry.tracking.connect`.
@@ -51,10 +50,10 @@ def register(
         model: fitted pipeline; its stages must all be Spark's own, so that it loads without this code.
         inputs: rows with the columns the model reads and no others, for the signature; none are read.
         documents: what else is to be known of the model: the config, the tables with version and digest.
-        beside: folder whose content is put into the logged model.
+        derive: given the folder, adds what is made from the saved pipeline, such as its export.
 
     Raises:
-        ModelError: a stage is not Spark's own, or ``beside`` holds a link or a name the model has already.
+        ModelError: a stage is not Spark's own, or ``derive`` refuses it.
         EnvironmentProblem: MLflow cannot store it.
     """
     check_name(name)
@@ -67,9 +66,9 @@ def register(
         _save(model, folder, run.info.run_id, logged.model_id, inputs)
         for title, document in (documents or {}).items():
             write_json(folder / _DOCUMENTS / f"{title}.json", document)
-        if beside is not None:
-            _put_beside(beside, folder)
         stages.check(folder)
+        if derive is not None:
+            derive(folder)
         manifest = files.write_manifest(folder)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, "READY")
@@ -106,13 +105,6 @@ def _signature(inputs: DataFrame) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that integers cannot be missing, which is true of pandas
         return infer_signature(inputs, inputs.select(F.lit(0.5).alias("probability")))
-
-
-def _put_beside(beside: Path, folder: Path) -> None:
-    taken = sorted(child.name for child in beside.iterdir() if (folder / child.name).exists())
-    if taken:
-        raise ModelError("MODEL_FILES_TAKEN", f"The model has {taken} already.", "", "Rename what is put beside it.")
-    shutil.copytree(beside, folder, symlinks=True, dirs_exist_ok=True)
 
 
 def _stages(model: Transformer) -> list[Transformer]:

@@ -58,7 +58,7 @@ def check(folder: Path) -> None:
     if pipeline / "metadata" not in described:
         raise _refused("The model has no pipeline")
     for metadata in described:
-        for stage in _documents(metadata):
+        for stage in documents(metadata):
             _check_stage(stage, metadata.relative_to(folder).as_posix())
 
 
@@ -82,7 +82,7 @@ def _check_flavor(file: Path) -> None:
         raise _refused(f"MLmodel describes the Spark model as {spark}")
 
 
-def _documents(metadata: Path) -> Iterator[dict[str, Any]]:
+def documents(metadata: Path) -> Iterator[dict[str, Any]]:
     """Give what Spark would read as the metadata of a stage: each line of each file that is not hidden."""
     for path in sorted(metadata.iterdir()):
         if path.name.startswith(("_", ".")):

@@ -1,6 +1,5 @@
 """The files of a saved pipeline, read without Spark: the stages in order, their parameters and what they learned."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from shared.core.errors import ModelError
+from shared.registry.stages import documents
 
 _PIPELINE: Final = "PipelineModel"
 
@@ -76,8 +76,7 @@ def stages(folder: Path) -> Iterator[Stage]:
 
 def _metadata(folder: Path) -> dict[str, Any]:
     try:
-        parts = sorted((folder / "metadata").glob("part-*"))
-        found: dict[str, Any] = json.loads("".join(part.read_text(encoding="utf-8") for part in parts))
+        (found,) = documents(folder / "metadata")
         return {"class": found["class"], "paramMap": found["paramMap"], **found}
     except (OSError, ValueError, KeyError) as error:
         raise _unreadable(folder, str(error)) from error
