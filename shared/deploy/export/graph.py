@@ -46,6 +46,11 @@ class Graph:
             self._inputs.append(helper.make_tensor_value_info(name, kind, [None, len(columns)]))
             self.put(name, columns)
 
+    def words(self, name: str, column: str) -> None:
+        """Declare ``name``, texts ``[rows, longest]`` padded with empty ones, as the words of a column."""
+        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.STRING, [None, None]))
+        self.columns[column] = Place(name, 0, 0)
+
     def put(self, tensor: str, columns: Sequence[str]) -> None:
         """Say that the columns of ``tensor``, each one wide, are these."""
         self._widths[tensor] = len(columns)

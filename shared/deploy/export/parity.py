@@ -11,7 +11,19 @@ from typing import Any, Final
 from pyspark.ml import Transformer
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType, IntegralType, LongType, StringType, StructField, StructType
+from pyspark.sql.types import (
+    ArrayType,
+    BooleanType,
+    DataType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    IntegralType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+)
 
 from shared.core.errors import ModelError
 from shared.deploy.online.bundle import OnlineModel
@@ -104,7 +116,7 @@ def refuse(parity: Parity) -> None:
 
 def _edges(row: Mapping[str, Any], schema: StructType) -> Iterator[dict[str, Any]]:
     """Give copies of a row with one feature at each of its edges, and rows with all of them null or extreme."""
-    every = {field.name: [None, *_extremes(field.dataType)] for field in schema}
+    every = {field.name: _extremes(field.dataType) for field in schema}
     for name, values in every.items():
         yield from ({**row, name: value} for value in values)
     for place in range(max(len(values) for values in every.values())):
@@ -112,13 +124,20 @@ def _edges(row: Mapping[str, Any], schema: StructType) -> Iterator[dict[str, Any
 
 
 def _extremes(kind: DataType) -> list[Any]:
-    if isinstance(kind, StringType):
-        return list(_TEXTS)
-    if isinstance(kind, IntegralType):
-        return list(_WHOLE) if kind.simpleString() in ("int", "bigint") else [0, -1]
-    if kind.simpleString() in ("double", "float"):
-        return [*_LARGE, math.nan]
-    return [True, False] if kind.simpleString() == "boolean" else []
+    match kind:
+        case ArrayType():  # words: an empty text has none
+            return [[], ["no such word"], ["x"] * 1_000]
+        case StringType():
+            return [None, *_TEXTS]
+        case BooleanType():
+            return [None, True, False]
+        case IntegerType() | LongType():
+            return [None, *_WHOLE]
+        case IntegralType():
+            return [None, 0, -1]
+        case DoubleType() | FloatType():
+            return [None, *_LARGE, math.nan]
+    return [None]
 
 
 def _difference(expected: float | None, found: float) -> float:

@@ -71,6 +71,32 @@ def _one_hot(graph: Graph, stage: Stage) -> None:
     graph.put_slices(tensor, list(zip(outputs, widths, strict=True)))
 
 
+def _counts(graph: Graph, stage: Stage) -> None:
+    if stage.params["binary"] or stage.params["minTF"] != 1.0:
+        raise unsupported("a CountVectorizer that is binary or has a minTF")
+    vocabulary = stage.row()["vocabulary"]
+    counts = graph.add(
+        "TfIdfVectorizer",
+        graph.place(stage.params["inputCol"]).tensor,
+        mode="TF",
+        min_gram_length=1,
+        max_gram_length=1,
+        max_skip_count=0,
+        ngram_counts=[0],
+        ngram_indexes=list(range(len(vocabulary))),
+        pool_strings=vocabulary,
+    )
+    # Counts are whole numbers, which its single precision holds exactly.
+    graph.put_vector(graph.add("Cast", counts, to=TensorProto.DOUBLE), stage.params["outputCol"], len(vocabulary))
+
+
+def _idf(graph: Graph, stage: Stage) -> None:
+    weights = _vector(stage.row()["idf"])
+    counts = graph.gather([stage.params["inputCol"]])
+    tensor = graph.add("Mul", counts, graph.constant(weights.reshape(1, -1)))
+    graph.put_vector(tensor, stage.params["outputCol"], len(weights))
+
+
 def _assembler(graph: Graph, stage: Stage) -> None:
     places = [graph.place(name) for name in stage.columns("input")]
     graph.put_vector(graph.slices(places), stage.params["outputCol"], sum(place.width for place in places))
@@ -158,6 +184,8 @@ _EXPORTERS: Final[Mapping[str, Callable[[Graph, Stage], None]]] = {
     "ImputerModel": _imputer,
     "StringIndexerModel": _indexer,
     "OneHotEncoderModel": _one_hot,
+    "CountVectorizerModel": _counts,
+    "IDFModel": _idf,
     "VectorAssembler": _assembler,
     "LogisticRegressionModel": _logistic,
     "LinearRegressionModel": _linear_regression,

@@ -17,6 +17,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from shared.core.config import Settings
 from shared.core.errors import ModelError
+from shared.features.words import WordsConfig, words
 
 FOLDER: Final = "online"
 """Where the bundle lies among the files of a registered model."""
@@ -32,8 +33,10 @@ _BROKEN: Final = (
     states.NotImplemented,
 )
 
-Kind = Literal["double", "int", "boolean", "string"]
-Value = float | int | bool | str | None
+Kind = Literal["double", "int", "boolean", "string", "text"]
+Value = float | int | bool | str | Sequence[str] | None
+"""Of a feature; a text may also be given as its words, which no request can."""
+
 Row = Mapping[str, Value]
 
 
@@ -42,11 +45,13 @@ class Contract(Settings):
 
     Args:
         vertical: whose model it is.
-        inputs: feature → kind, numbers first, in the order of the graph's inputs.
+        inputs: feature → kind, numbers first, in the order of the graph's inputs. A ``text`` is sent as it was written, and
+            becomes words by ``words``.
         typical: feature → value of the training rows, which reasons compare with; None where none is known.
         output: name of the graph's result.
         threshold: probability from which a decision is the first of ``decisions``, by the costs of training.
         decisions: names of the decision at or above the threshold, and below it.
+        words: how a text becomes words; None where no feature is a text.
     """
 
     vertical: str
@@ -55,16 +60,22 @@ class Contract(Settings):
     output: str
     threshold: float
     decisions: tuple[str, str]
+    words: WordsConfig | None = None
 
     @property
     def numeric(self) -> tuple[str, ...]:
         """The features that are numbers."""
-        return tuple(name for name, kind in self.inputs.items() if kind != "string")
+        return tuple(name for name, kind in self.inputs.items() if kind not in ("string", "text"))
 
     @property
     def categorical(self) -> tuple[str, ...]:
         """The features that are texts."""
         return tuple(name for name, kind in self.inputs.items() if kind == "string")
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The features that are written by people."""
+        return tuple(name for name, kind in self.inputs.items() if kind == "text")
 
 
 @dataclass(frozen=True)
@@ -111,8 +122,25 @@ class OnlineModel:
         if self.contract.categorical:
             texts = [[_text(row.get(name)) for name in self.contract.categorical] for row in rows]
             asked["categorical"] = np.array(texts, object)
+        for place, name in enumerate(self.contract.texts):
+            asked[f"words_{place}"] = self._words([row.get(name) for row in rows])
         result: NDArray[np.float64] = self._session.run([self.contract.output], asked)[0]
         return result.ravel()
+
+    def _words(self, texts: Sequence[Value]) -> NDArray[Any]:
+        # A request scores a row with each of its features changed: the text is the same in nearly all.
+        split = {text: self._split(text) for text in {_hashable(text) for text in texts}}
+        longest = max((len(found) for found in split.values()), default=0)
+        padded = np.full((len(texts), max(longest, 1)), "", object)
+        for place, text in enumerate(texts):
+            found = split[_hashable(text)]
+            padded[place, : len(found)] = found
+        return padded
+
+    def _split(self, text: Value) -> list[str]:
+        if isinstance(text, str) or text is None:
+            return words(text, self.contract.words or WordsConfig())
+        return list(text) if isinstance(text, Sequence) else [str(text)]
 
     def explained(self, rows: Sequence[Row], count: int) -> list[tuple[float, list[Reason]]]:
         """Return for each row its probability and the ``count`` features that move it most, the largest first.
@@ -136,8 +164,11 @@ class OnlineModel:
         return answers
 
     def _differing(self, row: Row) -> list[str]:
-        typical = self.contract.typical
-        return [name for name in self.contract.inputs if not _is_same(row.get(name), typical[name])]
+        return [name for name, kind in self.contract.inputs.items() if not self._is_typical(name, kind, row.get(name))]
+
+    def _is_typical(self, name: str, kind: Kind, value: Value) -> bool:
+        typical = self.contract.typical[name]
+        return self._split(value) == self._split(typical) if kind == "text" else _is_same(value, typical)
 
 
 def write(folder: Path, contract: Contract, graph: bytes) -> None:
@@ -148,7 +179,11 @@ def write(folder: Path, contract: Contract, graph: bytes) -> None:
 
 
 def _number(value: Value) -> float:
-    return math.nan if value is None else float(value)
+    return math.nan if value is None or isinstance(value, Sequence) else float(value)
+
+
+def _hashable(text: Value) -> Value:
+    return tuple(text) if isinstance(text, list) else text
 
 
 def _text(value: Value) -> str:

@@ -19,6 +19,7 @@ _KINDS: Final[dict[Kind, Any]] = {
     "int": Annotated[StrictInt, Field(ge=_INT[0], le=_INT[1])],
     "boolean": StrictBool,
     "string": StrictStr,
+    "text": StrictStr,
 }
 
 

@@ -24,6 +24,7 @@ from pyspark.ml.regression import (
     RandomForestRegressor,
 )
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from shared.core.errors import ModelError
 from shared.deploy.export.pipeline import to_onnx
@@ -31,6 +32,7 @@ from shared.features import encoding
 from shared.features.basis import HingeBasis, NaturalSpline
 from shared.features.imputation import MissingFlags
 from shared.features.sql_steps import adding, replacing
+from shared.features.words import hashed_tf_idf, tf_idf
 
 NUMERIC, CATEGORICAL = ["x", "z"], ["plan", "town"]
 
@@ -135,6 +137,32 @@ def test_isotonic_regression_is_straight_lines_between_its_boundaries(rows: Data
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
+def test_words_are_counted_and_weighed_as_spark_does(spark: SparkSession, tmp_path: Path) -> None:
+    texts = [["late", "bill"], ["late", "late", "café"], [], ["bill", "new"], ["東京"]]
+    rows = spark.createDataFrame(
+        [(place, float(place), texts[place % 5], float(place % 5 in (1, 3))) for place in range(40)],
+        "id int, x double, words array<string>, label double",
+    )
+    stages = [
+        *tf_idf("words", "t", vocabulary=5, min_rows=2),
+        VectorAssembler(inputCols=["x", "t"], outputCol="l"),
+        LogisticRegression(featuresCol="l", regParam=0.01, probabilityCol="v"),
+        adding(PROBABILITY),
+    ]
+    model = Pipeline(stages=stages).fit(rows)
+    model.write().save(str(tmp_path / "model"))
+
+    graph = to_onnx(tmp_path / "model", numeric=["x"], categorical=[], words=["words"], output="p")
+    every = [*texts, ["unseen"], ["late"] * 9]
+    padded = np.array([[*found, *[""] * (9 - len(found))] for found in every], object)
+    asked = {"numeric": np.full((len(every), 1), 3.0), "words_0": padded}
+    found = ort.InferenceSession(graph.SerializeToString()).run(["p"], asked)[0].ravel()
+    local = spark.createDataFrame([(place, 3.0, each, 0.0) for place, each in enumerate(every)], rows.schema)
+    expected = [row["p"] for row in model.transform(local).orderBy("id").collect()]
+    assert len(set(expected)) > 4
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "sql",
     [
@@ -165,13 +193,15 @@ def test_expressions_mean_the_same(rows: DataFrame, tmp_path: Path, sql: str) ->
         (lambda: [adding(["CAST(`town` AS INT) AS p"])], "the expression"),
         (lambda: [adding(["1.5D AS p"])], "the expression"),
         (lambda: [VectorAssembler(inputCols=["z"], outputCol="l"), NaiveBayes(featuresCol="l")], "a NaiveBayesModel"),
+        (lambda: hashed_tf_idf("words", "p"), "a HashingTF"),
         (lambda: [NaturalSpline(inputCols=["z"])], "column 'p'"),
     ],
 )
 def test_what_has_no_exporter_is_refused(
     rows: DataFrame, tmp_path: Path, stages: Callable[[], list[Estimator | Transformer]], said: str
 ) -> None:
-    Pipeline(stages=stages()).fit(rows).write().save(str(tmp_path / "model"))
+    with_words = rows.withColumn("words", F.array(F.lit("a")))
+    Pipeline(stages=stages()).fit(with_words).write().save(str(tmp_path / "model"))
 
     with pytest.raises(ModelError, match=said) as refusal:
         to_onnx(tmp_path / "model", numeric=NUMERIC, categorical=CATEGORICAL, output="p")

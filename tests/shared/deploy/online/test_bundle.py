@@ -4,9 +4,13 @@ import math
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto
 
 from shared.core.errors import ModelError
-from shared.deploy.online.bundle import OnlineModel, Reason
+from shared.deploy.export import expressions
+from shared.deploy.export.graph import Graph
+from shared.deploy.online.bundle import Contract, OnlineModel, Reason
+from shared.features.words import WordsConfig
 
 ROW = {"x": 1.0, "visits": 3, "is_new": True, "plan": "a"}
 
@@ -49,3 +53,31 @@ def test_a_broken_bundle_is_refused(folder: Path, file: str, text: str | None) -
     with pytest.raises(ModelError) as refusal:
         OnlineModel.read(folder)
     assert refusal.value.code == "BUNDLE_UNREADABLE"
+
+
+def test_a_text_is_sent_as_it_was_written_and_becomes_the_words_of_training() -> None:
+    made = Graph()
+    made.words("words_0", "message")
+    counted = {"mode": "TF", "min_gram_length": 1, "max_gram_length": 1, "max_skip_count": 0, "ngram_counts": [0]}
+    pool = {"ngram_indexes": [0], "pool_strings": ["cancel"]}
+    counts = made.add("Cast", made.add("TfIdfVectorizer", "words_0", **counted, **pool), to=TensorProto.DOUBLE)
+    made.put(counts, ["cancels"])
+    expressions.transform(made, "SELECT *, 1 / (1 + exp(-(`cancels` - 1))) AS p FROM __THIS__")
+    contract = Contract(
+        vertical="example",
+        inputs={"message": "text"},
+        typical={"message": ""},
+        output="p",
+        threshold=0.5,
+        decisions=("contact", "leave"),
+        words=WordsConfig(),
+    )
+    model = OnlineModel(contract, made.model("p", "p").SerializeToString())
+
+    texts = ["Cancelled! I was cancelling…", "hello", None, "", ["cancel"]]
+    assert model.probabilities([{"message": text} for text in texts]).tolist() == pytest.approx(
+        [sigmoid(1), sigmoid(-1), sigmoid(-1), sigmoid(-1), sigmoid(0)]
+    )
+    (_, reasons), (_, none) = model.explained([{"message": "cancel"}, {"message": "the !"}], 3)
+    assert reasons == [Reason("message", "cancel", 1.0)]
+    assert none == []
