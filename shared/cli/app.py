@@ -74,9 +74,8 @@ def main(vertical: Vertical) -> None:
 
 
 def _command(vertical: Vertical, verb: str, steps: Mapping[str, Step], text: str | None) -> click.Command:
-    own = {
-        option.lstrip("-").replace("-", "_"): setting for option, setting in vertical.shortcuts.get(verb, {}).items()
-    }
+    shortcuts = {**vertical.shortcuts.get(verb, {}), "--remote": "session.remote"}
+    own = {option.lstrip("-").replace("-", "_"): setting for option, setting in shortcuts.items()}
 
     argument = vertical.arguments.get(verb)
 
@@ -86,12 +85,9 @@ def _command(vertical: Vertical, verb: str, steps: Mapping[str, Step], text: str
         named = [f"{setting}={given[name]}" for name, setting in own.items() if given[name] is not None]
         sys.exit(_guarded(vertical, steps, {**given, "overrides": [*given["overrides"], *named]}))
 
-    shortcuts = [
-        click.Option([option], help=f"Short for --set {setting}=…")
-        for option, setting in vertical.shortcuts.get(verb, {}).items()
-    ]
+    short = [click.Option([option], help=f"Short for --set {setting}=…") for option, setting in shortcuts.items()]
     arguments = [click.Argument(["argument"], required=False, metavar=argument.upper())] if argument else []
-    return click.Command(verb, callback=callback, params=[*arguments, *shortcuts, *options()], help=first_line(text))
+    return click.Command(verb, callback=callback, params=[*arguments, *short, *options()], help=first_line(text))
 
 
 def _unless_kept(step: Step, kept: Kept | None) -> Step:

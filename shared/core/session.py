@@ -6,10 +6,12 @@ A session that already runs (a notebook, a Databricks job, Spark Connect) is tak
 import logging
 import os
 import shlex
+import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkException
@@ -43,7 +45,9 @@ def get_session(config: SessionConfig | None = None, app_name: str = "accelerato
             raise
     if "DATABRICKS_RUNTIME_VERSION" in os.environ:
         return _with_delta(SparkSession.builder.getOrCreate())
-    return _with_delta(_start(config or SessionConfig(), app_name))
+    config = config or SessionConfig()
+    start = _connect if config.remote or "SPARK_REMOTE" in os.environ else _start
+    return _with_delta(start(config, app_name))
 
 
 def stop(spark: SparkSession) -> None:
@@ -67,16 +71,59 @@ def _start(config: SessionConfig, app_name: str) -> SparkSession:
     own = {name: _resolved(name, value) for name, value in config.conf.items()}
     for name, value in _for_delta(below | own).items():
         builder = builder.config(name, value)
-    try:
+    with _starting():
         spark = builder.getOrCreate()
+    return spark
+
+
+def _connect(config: SessionConfig, app_name: str) -> SparkSession:
+    """Return a session of Spark Connect: of a server that runs, or of one that is started in this process's JVM."""
+    try:
+        from pyspark.sql.connect.session import SparkSession as RemoteSession
+    except ImportError as error:
+        found = f"Spark Connect cannot be used: {_first_line(error)}"
+        raise EnvironmentProblem("CONNECT_MISSING", found, "", "Install pyspark[connect].") from error
+    address = config.remote or os.environ["SPARK_REMOTE"]
+    if is_reference(address):
+        address = resolve(address).reveal()
+    own = {name: _resolved(name, value) for name, value in config.conf.items()} | {"spark.sql.session.timeZone": "UTC"}
+    with _starting():
+        if address.startswith("local"):
+            _prepare_local()
+            local = _for_delta(_local_conf(config) | own) | {"spark.app.name": app_name}
+            port = _free_port()
+            local |= {"spark.connect.grpc.binding.address": "127.0.0.1", "spark.connect.grpc.binding.port": str(port)}
+            # As `builder.remote(address)` does, but for the port: always the same one would serve one session a machine.
+            os.environ["SPARK_LOCAL_REMOTE"] = "1"
+            RemoteSession._start_connect_server(address, local)
+            address, own = f"sc://localhost:{port}", local
+        os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
+        return cast(SparkSession, RemoteSession.builder.config(map={**own, "spark.remote": address}).getOrCreate())
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    # pyspark repeats every failed query as a line of JSON with a stack trace; the error itself says enough.
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        yield
     except (PySparkException, OSError, RuntimeError) as error:
         raise EnvironmentProblem(
             "SPARK_NOT_STARTED", f"Spark did not start: {_first_line(error)}", "", "Run python -m shared doctor."
         ) from error
-    # pyspark repeats every failed query as a line of JSON with a stack trace; the error itself says enough.
-    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    return spark
+
+
+def _prepare_local() -> None:
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    # A host name that does not resolve would stop the JVM.
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _submitted_conf() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """How a Spark session is made: the settings alone, which load no Spark; `shared.core.session` makes it."""
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -14,6 +15,8 @@ class SessionConfig(Settings):
 
     Args:
         master: Spark master; ``None`` is ``local[*]``, or what spark-submit says.
+        remote: Spark Connect instead: ``sc://host:port`` of a server, a reference to such an address where it holds a token,
+            or ``local[2]``, a master on which a server is started for this session; ``None`` is SPARK_REMOTE, if set.
         driver_memory: heap of the local JVM.
         jars: ``local`` loads the locked jars, ``provided`` leaves them to the platform.
         jar_sets: sets of `jars.lock` to load.
@@ -24,12 +27,22 @@ class SessionConfig(Settings):
     """
 
     master: str | None = None
+    remote: str | None = None
     driver_memory: str = "3g"
     jars: Literal["local", "provided"] = "local"
     jar_sets: tuple[str, ...] = ("delta",)
     shuffle_partitions: int = 4
     fast_start: bool = False
     conf: Mapping[str, str] = {}
+
+    @field_validator("remote")
+    @classmethod
+    def _is_address(cls, remote: str | None) -> str | None:
+        if remote is not None and not is_reference(remote) and not remote.startswith(("sc://", "local")):
+            raise ValueError(f"session.remote is '{remote}': give sc://host:port, local[2], or a reference such as env:NAME")
+        if remote is not None and re.search(r"[;/]token=", remote):
+            raise refused("A token in session.remote")
+        return remote
 
     @field_validator("conf", mode="before")
     @classmethod

@@ -101,9 +101,15 @@ def _spelled(text: Column, case: str) -> Column:
     return bare
 
 
-@pandas_udf(StringType())  # type: ignore[untyped-decorator, call-overload]
-def _nfkc(text: pd.Series) -> pd.Series:
-    return text.map(lambda value: unicodedata.normalize("NFKC", value), na_action="ignore")
+def _nfkc(column: Column) -> Column:
+    # Made here, as only a running session tells classic from Connect; a nested function is sent whole, so the workers of
+    # a cluster need not have this package.
+    @pandas_udf(StringType())  # type: ignore[untyped-decorator, call-overload]
+    def nfkc(text: pd.Series) -> pd.Series:
+        return text.map(lambda value: unicodedata.normalize("NFKC", value), na_action="ignore")
+
+    normal: Column = nfkc(column)
+    return normal
 
 
 def _normal(text: Column) -> Column:

@@ -83,8 +83,9 @@ def conformed(rows: DataFrame, source: Source, table: Table, origin: str) -> Par
     values = {name: converted(F.col(was[name]), found[name], kind, source) for name, kind in changed.items()}
     texts = {name: typed(F.col(old).cast("string"), "string", source) for name, old in was.items()}
     failures = none_when_empty(type_failures(texts, changed))
+    as_declared = kept.withColumns(values) if values else kept  # Connect refuses to add nothing
     # Without the columns that are ignored, whose names may be any.
-    return Parsed(kept.withColumns(values).select(*table.names, SOURCE_FILE, RAW, *was.values()), failures)
+    return Parsed(as_declared.select(*table.names, SOURCE_FILE, RAW, *was.values()), failures)
 
 
 def _words(spark: SparkSession, source: Source, table: Table, files: Mapping[str, str]) -> Parsed:
