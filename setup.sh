@@ -48,7 +48,7 @@ if [ ! -x .venv/bin/python ] || [ "$(cat .setup/requirements 2>/dev/null)" != "$
 fi
 
 jars=${ACCELERATORS_JARS:-jars}
-if ! (cd "$jars" 2>/dev/null && sha256sum --check --quiet "$OLDPWD/jars.lock" >/dev/null 2>&1); then
+if ! (cd "$jars" 2>/dev/null && sha256sum --check --quiet "$OLDPWD/shared/core/jars.lock" >/dev/null 2>&1); then
     say "fetching jars"
     .venv/bin/python -m shared.core.jars || exit 5
 fi

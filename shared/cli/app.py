@@ -69,8 +69,15 @@ def command_line(vertical: Vertical) -> click.Group:
 
 
 def main(vertical: Vertical) -> None:
-    """Run the command line and leave with the exit code of the error, if any."""
-    sys.exit(command_line(vertical).main(standalone_mode=True))
+    """Run the command line, and leave with the exit code of the error, if any.
+
+    Success returns: jobs of Databricks take every SystemExit for a failure, that of code 0 too.
+    """
+    try:
+        command_line(vertical).main(standalone_mode=True)
+    except SystemExit as left:
+        if left.code:
+            raise
 
 
 def _command(vertical: Vertical, verb: str, steps: Mapping[str, Step], text: str | None) -> click.Command:

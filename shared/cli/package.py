@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shared.core.jars import root
 
-_SUFFIXES = {".py", ".yaml", ".j2", ".properties"}
+_SUFFIXES = {".py", ".yaml", ".j2", ".properties", ".lock", ".xml"}
 _FIXED_DATE = (2020, 1, 1, 0, 0, 0)  # the same code gives the same bytes
 
 
@@ -30,4 +30,3 @@ def _files() -> Iterator[Path]:
     packages = sorted(path.parent for path in root().glob("*/__init__.py") if path.parent.name != "tests")
     for package in packages:
         yield from sorted(p for p in package.rglob("*") if p.suffix in _SUFFIXES and "__pycache__" not in p.parts)
-    yield root() / "jars.lock"

@@ -43,7 +43,7 @@ def get_session(config: SessionConfig | None = None, app_name: str = "accelerato
     except PySparkException as error:
         if error.getCondition() != "NO_ACTIVE_OR_DEFAULT_SESSION":
             raise
-    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+    if on_databricks():
         return _with_delta(SparkSession.builder.getOrCreate())
     config = config or SessionConfig()
     start = _connect if config.remote or "SPARK_REMOTE" in os.environ else _start
@@ -52,7 +52,7 @@ def get_session(config: SessionConfig | None = None, app_name: str = "accelerato
 
 def stop(spark: SparkSession) -> None:
     """Stop a session that `get_session` made; a platform's session is left running."""
-    if "DATABRICKS_RUNTIME_VERSION" not in os.environ:
+    if not on_databricks():
         spark.stop()
 
 
@@ -72,8 +72,7 @@ def _start(config: SessionConfig, app_name: str) -> SparkSession:
     for name, value in _for_delta(below | own).items():
         builder = builder.config(name, value)
     with _starting():
-        spark = builder.getOrCreate()
-    return spark
+        return builder.getOrCreate()
 
 
 def _connect(config: SessionConfig, app_name: str) -> SparkSession:
@@ -96,7 +95,7 @@ def _connect(config: SessionConfig, app_name: str) -> SparkSession:
             # As `builder.remote(address)` does, but for the port: always the same one would serve one session a machine.
             os.environ["SPARK_LOCAL_REMOTE"] = "1"
             RemoteSession._start_connect_server(address, local)
-            address, own = f"sc://localhost:{port}", local
+            address = f"sc://localhost:{port}"
         os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
         return cast(SparkSession, RemoteSession.builder.config(map={**own, "spark.remote": address}).getOrCreate())
 
@@ -198,8 +197,7 @@ def _with_delta(spark: SparkSession) -> SparkSession:
         extensions = spark.conf.get("spark.sql.extensions", "") or ""
     except PySparkException:
         extensions = DELTA_EXTENSION  # Connect hides static settings; the first write will tell
-    on_databricks = "DATABRICKS_RUNTIME_VERSION" in os.environ
-    if DELTA_EXTENSION not in extensions and not on_databricks:
+    if DELTA_EXTENSION not in extensions and not on_databricks():
         raise EnvironmentProblem(
             "DELTA_MISSING",
             "The running Spark session has no Delta Lake.",
@@ -207,6 +205,11 @@ def _with_delta(spark: SparkSession) -> SparkSession:
             "Start it with the delta-spark jars, or let get_session make the session.",
         )
     return spark
+
+
+def on_databricks() -> bool:
+    """Return whether this process runs in a Databricks runtime, which makes sessions and starts what they need."""
+    return "DATABRICKS_RUNTIME_VERSION" in os.environ
 
 
 def driver_context(spark: SparkSession) -> Any | None:

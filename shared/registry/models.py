@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from shared.core.errors import ModelError
-from shared.registry import files, stages
+from shared.registry import files, on_connect, stages
 from shared.registry.tracking import MlflowClient, Run, mlflow, write_json
 from shared.registry.versions import CHALLENGER as CHALLENGER
 from shared.registry.versions import CHAMPION as CHAMPION
@@ -84,10 +84,9 @@ def register(
 
 
 def _save(model: PipelineModel, folder: Path, run_id: str, model_id: str, inputs: DataFrame | None) -> None:
-    import mlflow.spark
     from mlflow.models import Model
 
-    mlflow.spark.save_model(
+    on_connect.flavor().save_model(
         model,
         str(folder),
         mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
@@ -126,12 +125,10 @@ def load(model: Registered) -> PipelineModel:
 @lru_cache(maxsize=4)
 def _loaded(spark: SparkSession, registry: str, run_id: str, model: Registered) -> PipelineModel:
     # A model is of its session, and the registry and the run tell versions of one number apart.
-    import mlflow.spark
-
     # Of the process and not of a `with`: Spark reads some stages lazily.
     folder = files.fetch(model)
     stages.check(folder)
-    pipeline: PipelineModel = mlflow.spark.load_model(str(folder), dfs_tmpdir=_spark_folder(folder.parent))
+    pipeline: PipelineModel = on_connect.flavor().load_model(str(folder), dfs_tmpdir=_spark_folder(folder.parent))
     return pipeline
 
 

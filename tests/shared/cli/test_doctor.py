@@ -15,7 +15,7 @@ def test_the_table_agrees_with_the_pins_of_the_project() -> None:
     pins = dict(line.split("==") for line in project["dependencies"] if "==" in line)
 
     assert pins.items() <= doctor.PACKAGES.items()
-    assert {f"{name}/{main}" for name, main in doctor.JARS.items()} <= jars.read_lock(jars.root() / "jars.lock").keys()
+    assert {f"{name}/{main}" for name, main in doctor.JARS.items()} <= jars.read_lock().keys()
 
 
 def test_this_machine_is_fine() -> None:
