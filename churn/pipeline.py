@@ -5,6 +5,7 @@ from churn.config import ChurnConfig, layers
 from churn.evaluate import evaluate
 from churn.features import features, kept_features
 from churn.ingest import ingest, kept_ingestion
+from churn.jobs import JOBS
 from churn.promote import promote, promote_or_keep, promotions, rollback
 from churn.report import report
 from churn.sample import sample
@@ -36,5 +37,6 @@ VERTICAL = Vertical(
     others={"rollback": rollback, "ledger": promotions, "reproduce": reproduce},
     in_run={"promote": promote_or_keep},
     arguments={"reproduce": "run_id"},
+    jobs=JOBS.verbs,
     commands=[serve.COMMAND],
 )

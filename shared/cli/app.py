@@ -37,6 +37,7 @@ class Vertical:
         shortcuts: verb → its own options, each with the setting it stands for: ``{"serve": {"--port": "serving.port"}}``.
         in_run: verb → what `run` does in its place.
         arguments: verb → the option that its one argument stands for, as in ``reproduce RUN_ID``.
+        jobs: name → verbs that ``job NAME`` runs in order, in one session.
         commands: verbs that are no steps, as they need no Spark: click commands of their own.
     """
 
@@ -50,6 +51,7 @@ class Vertical:
     shortcuts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     in_run: Mapping[str, Step] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
+    jobs: Mapping[str, Sequence[str]] = field(default_factory=dict)
     commands: Sequence[click.Command] = ()
 
 
@@ -63,6 +65,8 @@ def command_line(vertical: Vertical) -> click.Group:
     group.add_command(
         _command(vertical, "run", steps, f"Run {', '.join(steps)}, in this order, but what nothing has changed for.")
     )
+    if vertical.jobs:
+        group.add_command(_jobs(vertical))
     for command in vertical.commands:
         group.add_command(command)
     return group
@@ -95,6 +99,16 @@ def _command(vertical: Vertical, verb: str, steps: Mapping[str, Step], text: str
     short = [click.Option([option], help=f"Short for --set {setting}=…") for option, setting in shortcuts.items()]
     arguments = [click.Argument(["argument"], required=False, metavar=argument.upper())] if argument else []
     return click.Command(verb, callback=callback, params=[*arguments, *short, *options()], help=first_line(text))
+
+
+def _jobs(vertical: Vertical) -> click.Group:
+    known = {**vertical.steps, **vertical.others}
+    group = click.Group("job", help="Run the verbs of a scheduled job, in one session.")
+    for name, verbs in vertical.jobs.items():
+        if set(verbs) <= known.keys():
+            steps = {verb: known[verb] for verb in verbs}
+            group.add_command(_command(vertical, name, steps, f"Run {', '.join(verbs)}."))
+    return group
 
 
 def _unless_kept(step: Step, kept: Kept | None) -> Step:

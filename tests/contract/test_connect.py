@@ -27,8 +27,10 @@ def test_a_run_over_spark_connect_finds_what_a_classic_run_finds(run_once: Runs,
     classic = run_once("tiny", *TINY)
 
     done = subprocess.run(
-        [sys.executable, "-m", "churn", "run", "--remote", "local[2]", "--json", "--warehouse", tmp_path / "w"]
-        + [*TINY, *SESSION],
+        [
+            *(sys.executable, "-m", "churn", "run", "--remote", "local[2]", "--json", "--warehouse", tmp_path / "w"),
+            *(*TINY, *SESSION),
+        ],
         cwd=ROOT,
         env=os.environ | {"SPARK_REMOTE": ""} | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         capture_output=True,

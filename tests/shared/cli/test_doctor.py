@@ -12,7 +12,8 @@ from shared.core import jars
 
 def test_the_table_agrees_with_the_pins_of_the_project() -> None:
     project = tomllib.loads((jars.root() / "pyproject.toml").read_text())["project"]
-    pins = dict(line.split("==") for line in project["dependencies"] if "==" in line)
+    needed = project["dependencies"] + project["optional-dependencies"]["spark"]
+    pins = dict(line.split("==") for line in needed if "==" in line)
 
     assert pins.items() <= doctor.PACKAGES.items()
     assert {f"{name}/{main}" for name, main in doctor.JARS.items()} <= jars.read_lock().keys()
