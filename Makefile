@@ -3,7 +3,7 @@ VERTICAL ?= churn
 PYTHON := .venv/bin/python
 PACKAGE := dist/spark_accelerators.zip
 
-.PHONY: demo test check package setup clean
+.PHONY: demo test check package wheel locks setup clean
 
 demo: setup
 	@$(PYTHON) -m $(VERTICAL) run
@@ -19,6 +19,18 @@ check: setup
 
 package: setup
 	@$(PYTHON) -m shared package $(PACKAGE)
+
+# Not from what an earlier build left: it would end up in the wheel.
+wheel: setup
+	@rm -rf build dist/*.whl && $(PYTHON) -m build --wheel --no-isolation --outdir dist
+
+# The images' packages, in the versions of requirements.lock. Needs uv.
+LOCK := uv pip compile -q --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 \
+	-c .setup/versions
+locks: setup
+	@$(PYTHON) -m pip freeze --exclude-editable | grep == >.setup/versions
+	@$(LOCK) pyproject.toml --extra online -o requirements-cluster.lock
+	@$(LOCK) requirements-online.in -o requirements-online.lock
 
 setup:
 	@./setup.sh
