@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from pyspark.sql import SparkSession
 
-from shared.cli.app import Vertical, command_line
+from shared.cli.app import Vertical, command_line, main
 from shared.core.errors import ConfigError, DataError, EnvironmentProblem, ModelError
 from shared.core.run import RunConfig, StepResult
 
@@ -158,3 +158,31 @@ def test_a_login_in_an_address_is_refused_and_not_repeated(spark: SparkSession, 
     assert result.exit_code == 2
     assert f"[SECRET_NOT_A_REFERENCE] A login in {name}" in result.stderr
     assert "hunter2" not in result.output
+
+
+def test_a_job_runs_its_verbs_in_order(spark: SparkSession, tmp_path: Path) -> None:
+    group = command_line(
+        replace(VERTICAL, jobs={"twice": ("count", "again"), "later": ("unknown",)}, others={"again": count})
+    )
+
+    result = CliRunner().invoke(group, ["job", "twice", "--json", "--warehouse", str(tmp_path)])
+
+    assert [step["step"] for step in json.loads(result.stdout)["steps"]] == ["count", "again"]
+    assert CliRunner().invoke(group, ["job", "later"]).exit_code == 2
+
+
+@pytest.mark.parametrize(("source", "code"), [("nine", None), ("data", 3)])
+def test_the_command_returns_when_it_ends_well_and_leaves_with_the_code_of_an_error(
+    source: str, code: int | None, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["example", "count" if code is None else "fail", "--source", source, "--warehouse", str(tmp_path)]
+    )
+
+    left = None
+    try:
+        main(VERTICAL)
+    except SystemExit as end:
+        left = end.code
+
+    assert left == code

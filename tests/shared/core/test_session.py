@@ -65,6 +65,25 @@ def test_spark_settings_may_be_numbers_and_words_of_yaml() -> None:
     assert config.conf == {"spark.ui.enabled": "true", "spark.ui.port": "4050", "spark.a.b": "x"}
 
 
+@pytest.mark.parametrize("remote", ["sc://h:443/;use_ssl=true;token=hunter2", "sc://h/;token=hunter2"])
+def test_a_token_in_the_address_of_a_server_is_refused_and_not_repeated(remote: str) -> None:
+    with pytest.raises(ConfigError, match="SECRET_NOT_A_REFERENCE") as caught:
+        SessionConfig.load(f"remote: '{remote}'")
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("remote", ["http://h:15002", "h:15002", "yarn"])
+def test_an_address_that_is_no_server_of_connect_is_refused(remote: str) -> None:
+    with pytest.raises(ConfigError, match=r"CONFIG_INVALID.*sc://host:port"):
+        SessionConfig.load(f"remote: '{remote}'")
+
+
+@pytest.mark.parametrize("remote", ["sc://h:15002", "sc://h/;use_ssl=true", "local[2]", "env:SPARK_ADDRESS"])
+def test_a_server_a_local_master_or_a_reference_is_taken(remote: str) -> None:
+    assert SessionConfig.load(f"remote: '{remote}'").remote == remote
+
+
 _SUBMITTED = """
 from shared.core.session import SessionConfig, get_session
 conf = {"spark.hadoop.fs.s3a.secret.key": "env:TEST_S3_SECRET", "spark.sql.warehouse.dir": "file:/tmp/x"}
