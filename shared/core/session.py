@@ -23,6 +23,7 @@ from shared.core.references import is_reference, is_secret_like
 from shared.core.secrets import resolve
 from shared.core.session_config import SessionConfig as SessionConfig
 
+_CONNECT_SECONDS = 20
 _LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
 DELTA_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
 DELTA_CATALOG = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
@@ -96,8 +97,25 @@ def _connect(config: SessionConfig, app_name: str) -> SparkSession:
             os.environ["SPARK_LOCAL_REMOTE"] = "1"
             RemoteSession._start_connect_server(address, local)
             address = f"sc://localhost:{port}"
+        _check_reachable(address)
         os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
         return cast(SparkSession, RemoteSession.builder.config(map={**own, "spark.remote": address}).getOrCreate())
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse a server that does not answer; pyspark would ask again for minutes."""
+    import grpc
+    from pyspark.sql.connect.client import DefaultChannelBuilder
+
+    builder = DefaultChannelBuilder(address)
+    channel = builder.toChannel()
+    try:
+        grpc.channel_ready_future(channel).result(timeout=_CONNECT_SECONDS)
+    except grpc.FutureTimeoutError as error:
+        found = f"No Spark Connect server answers at {builder.endpoint}."
+        raise EnvironmentProblem("CONNECT_UNREACHABLE", found, "", "Check session.remote and the network.") from error
+    finally:
+        channel.close()
 
 
 @contextmanager

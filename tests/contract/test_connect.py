@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from tests.churn.conftest import Runs
 
-pytest.importorskip("grpc", reason="pyspark[connect] is not installed")
+pytest.importorskip("grpc", reason="pyspark[connect], the extra connect, is not installed")
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 # Every candidate, each as small as it gets.
@@ -22,21 +24,31 @@ TINY = (
 SESSION = ("--set=session.shuffle_partitions=2", "--set=session.driver_memory=2g", "--set=session.fast_start=true")
 
 
-@pytest.mark.slow
+def churn(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(path for path in sys.path if path)
+    command = [sys.executable, "-m", "churn", *arguments]
+    whole = {name: value for name, value in os.environ.items() if name != "SPARK_REMOTE"} | {"PYTHONPATH": path} | env
+    return subprocess.run(command, cwd=ROOT, env=whole, capture_output=True, text=True, check=False)
+
+
+def test_a_server_that_is_not_there_and_a_client_that_is_not_installed_are_said(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        nowhere = f"sc://127.0.0.1:{taken.getsockname()[1]}"
+        absent = churn("sample", "--remote", nowhere, "--warehouse", tmp_path)
+    (tmp_path / "grpc.py").write_text("raise ImportError('no grpc here')")
+    path = os.pathsep.join([str(tmp_path), *(path for path in sys.path if path)])
+    without = churn("sample", "--warehouse", tmp_path, PYTHONPATH=path, SPARK_REMOTE=nowhere)
+
+    assert (absent.returncode, without.returncode) == (5, 5)
+    assert "[CONNECT_UNREACHABLE] No Spark Connect server answers at 127.0.0.1:" in absent.stderr
+    assert "[CONNECT_MISSING]" in without.stderr
+
+
 def test_a_run_over_spark_connect_finds_what_a_classic_run_finds(run_once: Runs, tmp_path: Path) -> None:
     classic = run_once("tiny", *TINY)
 
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "churn", "run", "--remote", "local[2]", "--json", "--warehouse", tmp_path / "w"),
-            *(*TINY, *SESSION),
-        ],
-        cwd=ROOT,
-        env=os.environ | {"SPARK_REMOTE": ""} | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = churn("run", "--remote", "local[2]", "--json", "--warehouse", tmp_path / "w", *TINY, *SESSION)
 
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)

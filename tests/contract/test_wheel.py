@@ -15,6 +15,8 @@ import pytest
 from shared.core import jars
 from tests.churn.conftest import SMALL
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 VERBS = ("sample", "ingest", "features", "train", "evaluate", "promote", "score-batch", "report")
 
@@ -79,7 +81,6 @@ def test_the_wheel_runs_from_where_it_was_installed(installed: Installed) -> Non
     assert "score-batch" in text.stdout
 
 
-@pytest.mark.slow
 def test_the_entry_points_in_order_each_a_process_do_what_one_run_does(
     installed: Installed, small_run: dict[str, object], tmp_path: Path
 ) -> None:
