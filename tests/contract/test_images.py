@@ -76,3 +76,35 @@ def test_the_online_image_is_asked_whether_it_lives() -> None:
     health = next(words for words in instructions("Dockerfile.online") if words[0] == "HEALTHCHECK")
 
     assert "/live" in " ".join(health)
+
+
+_SERVED = """
+import re, sys
+from importlib.metadata import packages_distributions
+
+def normal(name):
+    return re.sub("[-_.]+", "-", name).lower()
+
+class Gate:
+    owners, allowed = packages_distributions(), set(sys.argv[1:])
+
+    def find_spec(self, name, path=None, target=None):
+        owners = self.owners.get(name.partition(".")[0])
+        if owners and not {normal(owner) for owner in owners} & self.allowed:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+sys.meta_path.insert(0, Gate())
+import churn.serve
+print("pyspark" in sys.modules)
+"""
+
+
+def test_the_service_starts_with_the_packages_of_its_image_and_no_others() -> None:
+    if not (ROOT / "churn" / "serve.py").is_file():
+        pytest.skip("churn has no verb serve yet")
+    packages = [name.lower().replace("_", "-") for name, _ in versions("requirements-online.lock")]
+    done = subprocess.run(
+        [sys.executable, "-c", _SERVED, *packages], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
