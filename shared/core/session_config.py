@@ -39,7 +39,9 @@ class SessionConfig(Settings):
     @classmethod
     def _is_address(cls, remote: str | None) -> str | None:
         if remote is not None and not is_reference(remote) and not remote.startswith(("sc://", "local")):
-            raise ValueError(f"session.remote is '{remote}': give sc://host:port, local[2], or a reference such as env:NAME")
+            raise ValueError(
+                f"session.remote is '{remote}': give sc://host:port, local[2], or a reference such as env:NAME"
+            )
         if remote is not None and re.search(r"[;/]token=", remote):
             raise refused("A token in session.remote")
         return remote
