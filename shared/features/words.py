@@ -1,24 +1,19 @@
-"""Words of a text as features: tokens without stop words, stemmed, with n-grams; and what learns from them, TF-IDF.
+"""Words of a text: tokens without stop words, stemmed, with n-grams.
 
-The rule is one Python function, which the batch calls through Arrow and the online service directly: what a text becomes
-cannot differ between them. It learns nothing. What does (the vocabulary, how rare a word is) are Spark's own stages, fitted
-on training rows.
+The rule is one Python function, which the batch calls through Arrow (`shared.features.tf_idf`) and the online service
+directly: what a text becomes cannot differ between them. It learns nothing and needs no Spark.
 """
 
 import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import snowballstemmer
 from pydantic import Field, field_validator
 
 from shared.core.config import Settings
-
-if TYPE_CHECKING:
-    from pyspark.ml import Estimator, Transformer
-    from pyspark.sql import Column
 
 # Letters and digits of any script; an apostrophe joins what stands on both sides of it.
 _TOKEN: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*", re.UNICODE)
@@ -72,46 +67,6 @@ def words(text: str | None, config: WordsConfig) -> list[str]:
     return [*kept, *(" ".join(run) for run in runs)]
 
 
-def words_of(text: "Column | str", config: WordsConfig) -> "Column":
-    """Return `words` of a text column, as ``array<string>``; null gives an empty array."""
-    import pandas as pd
-    from pyspark.sql.pandas.functions import pandas_udf
-    from pyspark.sql.types import ArrayType, StringType
-
-    @pandas_udf(ArrayType(StringType(), containsNull=False))  # type: ignore[untyped-decorator, call-overload]
-    def split(texts: pd.Series) -> pd.Series:
-        return texts.map(lambda value: words(value, config))
-
-    column: Column = split(text)
-    return column
-
-
-def tf_idf(column: str, output: str, *, vocabulary: int = 500, min_rows: int = 5) -> "list[Estimator[Any]]":
-    """Return the stages that turn ``array<string>`` into a vector: times in the row, times ``ln((n + 1) / (rows + 1))``.
-
-    ``n`` is the number of training rows and ``rows`` of those that hold the word (Spark's IDF). The vocabulary is the
-    ``vocabulary`` words that are in the most training rows, and in at least ``min_rows``; others are nothing.
-    """
-    from pyspark.ml.feature import IDF, CountVectorizer
-
-    counts = f"{output}__counts"
-    return [
-        CountVectorizer(inputCol=column, outputCol=counts, vocabSize=vocabulary, minDF=float(min_rows)),
-        IDF(inputCol=counts, outputCol=output),
-    ]
-
-
-def hashed_tf_idf(column: str, output: str, *, buckets: int = 4_096) -> "list[Estimator[Any] | Transformer]":
-    """Return the stages of `tf_idf` with words hashed into ``buckets``: no vocabulary is learned, none has to fit.
-
-    Words may share a bucket, and a bucket cannot be read back; there is no export for it.
-    """
-    from pyspark.ml.feature import IDF, HashingTF
-
-    counts = f"{output}__counts"
-    return [HashingTF(inputCol=column, outputCol=counts, numFeatures=buckets), IDF(inputCol=counts, outputCol=output)]
-
-
 @lru_cache(maxsize=16)
 def _as_set(stop_words: Sequence[str]) -> frozenset[str]:
     return frozenset(stop_words)
@@ -124,5 +79,5 @@ def _stemmed(language: str | None, token: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def _stemmer(language: str) -> "snowballstemmer.english_stemmer.EnglishStemmer":
+def _stemmer(language: str) -> Any:
     return snowballstemmer.stemmer(language)

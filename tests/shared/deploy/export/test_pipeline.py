@@ -32,7 +32,7 @@ from shared.features import encoding
 from shared.features.basis import HingeBasis, NaturalSpline
 from shared.features.imputation import MissingFlags
 from shared.features.sql_steps import adding, replacing
-from shared.features.words import hashed_tf_idf, tf_idf
+from shared.features.tf_idf import hashed_tf_idf, tf_idf
 
 NUMERIC, CATEGORICAL = ["x", "z"], ["plan", "town"]
 
