@@ -25,6 +25,8 @@ DECISIONS = ("contact", "leave")
 """What to do with a customer at or above the threshold, and below it."""
 
 Shape = Literal["subscriptions", "purchases", "customers"]
+LOG_VALUES = ("quantity", "amount", "unit_price")
+"""What a row of one's own event log may hold beside customer and time."""
 
 
 class SampleConfig(Settings):
@@ -62,6 +64,28 @@ class LabelConfig(Settings):
     as_of: date | None = None
     every_days: int = Field(30, ge=1)
     snapshots: int = Field(16, ge=1)
+
+
+class OwnDataConfig(Settings):
+    """One's own table of customers or event log, whose columns are not those of `schema.py`; `adapt` proposes it.
+
+    Names are those after the mapping ``sources.….columns``, plain words; the customer is always ``customer_id``, the time of
+    an event ``event_ts``.
+
+    Args:
+        columns: name → type of every other column that is kept. Of an event log only quantity, amount and unit_price.
+        label: of a table: the column, a string, that says who has left.
+        positive, negative: its values, as text: who left, who stayed. Any other value is refused.
+        as_of: of a table: dates and times count as days before this day.
+        slices: of a table: columns whose values are evaluated apart.
+    """
+
+    columns: Mapping[str, Literal["string", "double", "bigint", "boolean", "date", "timestamp"]] = {}
+    label: str = ""
+    positive: tuple[str, ...] = ()
+    negative: tuple[str, ...] = ()
+    as_of: date | None = None
+    slices: tuple[str, ...] = ()
 
 
 class SplitConfig(Settings):
@@ -157,12 +181,15 @@ class ChurnConfig(RunConfig):
         sources: per table how it is read where that differs, e.g. ``{customers: {path: crm.csv, delimiter: ";", columns:
             {ID: customer_id}}}`` or ``{payments: {format: jdbc, database: {…}}}``; ``source`` must be set, and when every
             table has its own path or database it is only a name for the run.
+        data: the columns of a source that is neither of the publishers' nor as `schema.py` declares; for ``customers`` and
+            ``purchases``.
         max_failed_share: share of rows of a table that may go to quarantine before the run stops.
         max_single_auc: a single feature that ranks the label better than this is taken for the label itself.
     """
 
     shape: Shape = "subscriptions"
     sources: Mapping[str, Source] = {}
+    data: OwnDataConfig | None = None
     sample: SampleConfig = SampleConfig()
     label: LabelConfig = LabelConfig()
     split: SplitConfig = SplitConfig()
@@ -184,10 +211,34 @@ class ChurnConfig(RunConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _own_data(self) -> "ChurnConfig":
+        if self.data is None:
+            return self
+        if self.shape == "subscriptions":
+            raise ValueError("data is for the shapes customers and purchases; set shape, or remove data")
+        if self.shape == "purchases" and not set(self.data.columns) <= set(LOG_VALUES):
+            raise ValueError(f"data.columns is {list(self.data.columns)}: an event log keeps only {list(LOG_VALUES)}")
+        if self.shape == "customers":
+            _check_own_table(self.data)
+        return self
+
+
+def _check_own_table(data: OwnDataConfig) -> None:
+    if data.columns.get(data.label) != "string" or not data.positive or not data.negative:
+        raise ValueError(
+            "data needs a label, which is a string among data.columns, and its positive and negative values"
+        )
+    unknown = sorted(set(data.slices) - set(data.columns))
+    if unknown:
+        raise ValueError(f"data.slices names {unknown}, which data.columns does not have")
+    if data.as_of is None and {"date", "timestamp"} & set(data.columns.values()):
+        raise ValueError("data.columns has dates: set data.as_of, the day they are counted back from")
+
 
 # What ingestion and features do not depend on; a setting that is added counts for both until it is named here.
 LATER_SETTINGS = {"tracking_uri", "model", "costs", "gates", "serving", "bootstrap_replicates", "max_single_auc"}
-_AS_TRAINED = ("shape", "source", "sources", "sample", "label", "split", "model")
+_AS_TRAINED = ("shape", "source", "sources", "data", "sample", "label", "split", "model")
 
 
 def as_trained(recorded: Mapping[str, Any], config: ChurnConfig) -> ChurnConfig:

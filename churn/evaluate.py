@@ -54,6 +54,7 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     test.count()  # once, not by each of those who read it below
     scored: dict[str, Any] = {"label": LABEL, "probability": PROBABILITY}
     costs = thresholds.Costs(**config.costs.model_dump())
+    own_slices = config.data.slices if config.data else ()
     inputs = Inputs(**{name: tuple(columns) for name, columns in training["inputs"].items()})
     parts: dict[str, Callable[[], Any]] = {
         "importance": partial(_importance, test, model, inputs, training["typical"]),
@@ -69,7 +70,11 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
         "lineage": partial(
             lineage.record, spark, warehouse, run_id, "evaluate", [(warehouse.table(FEATURES), version)]
         ),
-        **{f"slice {name}": partial(binary.by_slice, test, name, **scored) for name in SLICED if name in test.columns},
+        **{
+            f"slice {name}": partial(binary.by_slice, test, name, **scored)
+            for name in (*SLICED, *own_slices)
+            if name in test.columns
+        },
     }
     found = dict(zip(parts, in_parallel(spark, list(parts.values())), strict=True))
     test.unpersist()
@@ -95,7 +100,7 @@ def _document(found: Mapping[str, Any], costs: thresholds.Costs) -> dict[str, An
         "costs": asdict(costs),
         "confusion": decided.as_dict(),
         "profit_at_threshold": costs.profit(decided.true_positives, decided.false_positives),
-        "slices": {name: found[f"slice {name}"] for name in SLICED if f"slice {name}" in found},
+        "slices": {name.removeprefix("slice "): rows for name, rows in found.items() if name.startswith("slice ")},
         "importance": found["importance"],
         **({"parity": found["parity"].as_dict()} if found["parity"] else {}),
     }

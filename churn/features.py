@@ -14,8 +14,9 @@ from pyspark.sql import functions as F
 
 from churn import sample as generator
 from churn import schema
-from churn.algorithms import labels
+from churn.algorithms import labels, own_tables
 from churn.config import LATER_SETTINGS, ChurnConfig, LabelConfig
+from churn.ingest import tables_of
 from churn.schema import CUSTOMER_ID, EVENT_TS, LABEL, OUTCOME_END_DATE, OUTCOME_START_DATE, SNAPSHOT_DATE
 from shared.core.errors import DataError
 from shared.core.run import KEPT_FROM, StepResult
@@ -49,7 +50,7 @@ def features(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     warehouse = Warehouse(config.warehouse)
     builders = {"customers": _of_customers, "purchases": _of_purchases, "subscriptions": _of_subscriptions}
     build = builders[config.shape]
-    refs = [warehouse.table(table.name) for table in schema.SHAPES[config.shape]]
+    refs = [warehouse.table(table.name) for table in tables_of(config)]
     reads = [(ref, latest_version(spark, ref)) for ref in refs]
     rows, facts = build(config, {ref.label: read(spark, ref, version) for ref, version in reads})
     table = warehouse.table(FEATURES)
@@ -101,27 +102,17 @@ def of_telco(customers: DataFrame) -> DataFrame:
 
 
 def telco_label(customers: DataFrame) -> DataFrame:
-    """Return ``customer_id, label`` with 1 for Yes and 0 for No.
-
-    Raises:
-        DataError: the label is null somewhere, has other values, or only one.
-    """
-    counts = {row[0]: row[1] for row in customers.groupBy(_YES_NO_LABEL).count().limit(20).collect()}
-    if None in counts:
-        raise DataError("LABEL_NULL", f"{counts[None]} rows have no label in 'churn'.", "Yes or No.", "Leave them out.")
-    others = sorted(set(counts) - {"Yes", "No"})
-    if others:
-        raise DataError(
-            "LABEL_NOT_BINARY", f"The label 'churn' also holds {others}.", "Yes or No.", "Map or drop them."
-        )
-    if len(counts) < 2:
-        raise DataError("LABEL_ONE_CLASS", f"Every label is {next(iter(counts), None)!r}.", "Yes and No.", "Check it.")
-    return customers.select(CUSTOMER_ID, F.col(_YES_NO_LABEL).eqNullSafe("Yes").cast("int").alias(LABEL))
+    """Return ``customer_id, label`` with 1 for Yes and 0 for No; raises DataError like `own_tables.label_of`."""
+    return own_tables.label_of(customers, _YES_NO_LABEL, ["Yes"], ["No"])
 
 
 def _of_customers(config: ChurnConfig, tables: Mapping[str, DataFrame]) -> tuple[DataFrame, dict[str, int]]:
-    customers = tables[schema.TELCO.name]
-    labelled = of_telco(customers).join(telco_label(customers), CUSTOMER_ID)
+    customers, data = tables[schema.TELCO.name], config.data
+    if data is None:
+        labelled = of_telco(customers).join(telco_label(customers), CUSTOMER_ID)
+    else:
+        own = own_tables.features_of(customers, data.columns, data.label, data.as_of)
+        labelled = own.join(own_tables.label_of(customers, data.label, data.positive, data.negative), CUSTOMER_ID)
     undated = {name: F.lit(None).cast("date") for name in (SNAPSHOT_DATE, OUTCOME_START_DATE, OUTCOME_END_DATE)}
     return _split_by_customer(labelled.withColumns(undated), config), {}
 
@@ -141,8 +132,12 @@ def _of_subscriptions(config: ChurnConfig, tables: Mapping[str, DataFrame]) -> t
 def of_purchases(purchases: DataFrame, snapshots: DataFrame, label: LabelConfig) -> DataFrame:
     """Return recency, frequency, monetary value, trends and gaps of buyers in the observation window of their snapshots.
 
-    Columns of ``snapshots`` are kept. Amounts are in the currency of the source, recency and gaps in days.
+    Columns of ``snapshots`` are kept. Amounts are in the currency of the source, recency and gaps in days. A log without
+    an amount has that of unit price times quantity, if it has these; what it lacks has no features.
     """
+    if "unit_price" in purchases.columns and "amount" not in purchases.columns:
+        pieces = F.col("quantity") if "quantity" in purchases.columns else F.lit(1)
+        purchases = purchases.withColumn("amount", F.col("unit_price") * pieces)
     whole, far, near = label.observation_days, max(label.observation_days // 2, 1), max(label.observation_days // 4, 1)
     wanted = [
         WindowFeature("days_since_last", "days_since_last", days=whole),
@@ -158,6 +153,7 @@ def of_purchases(purchases: DataFrame, snapshots: DataFrame, label: LabelConfig)
         WindowFeature("amount_near", "sum", "amount", days=near),
         WindowFeature("amount_far", "sum", "amount", days=far),
     ]
+    wanted = [feature for feature in wanted if feature.value is None or feature.value in purchases.columns]
     return (
         snapshots.join(_as_of(purchases, snapshots, wanted), [CUSTOMER_ID, SNAPSHOT_DATE])
         .join(_gaps(purchases, snapshots, whole), [CUSTOMER_ID, SNAPSHOT_DATE], "left")

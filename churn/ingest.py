@@ -71,17 +71,32 @@ def _made_from(spark: SparkSession, config: ChurnConfig) -> str | None:
 
 def _refuse_other_shapes(spark: SparkSession, config: ChurnConfig, warehouse: Warehouse) -> None:
     """Refuse a warehouse that belongs to another shape, whose features, model and scores this run would replace."""
-    for shape, tables in schema.SHAPES.items():
-        for ref, table in ((warehouse.table(table.name), table) for table in tables if shape != config.shape):
-            # Two shapes have a table of customers; its columns tell whose it is.
-            there = opened(spark, ref)
-            if there is not None and set(there.columns) == set(table.names):
-                raise DataError(
-                    "WAREHOUSE_OF_ANOTHER_SHAPE",
-                    f"{config.warehouse} holds {ref.label} of shape {shape}, and the source is of shape {config.shape}.",
-                    "One shape in a warehouse.",
-                    "Use another --warehouse.",
-                )
+    own = {table.name: set(table.names) for table in tables_of(config)}
+    for name in sorted({table.name for tables in schema.SHAPES.values() for table in tables}):
+        there = opened(spark, warehouse.table(name))
+        # Two shapes have a table of customers; its columns tell whose it is.
+        if there is not None and set(there.columns) != own.get(name):
+            raise DataError(
+                "WAREHOUSE_OF_ANOTHER_SHAPE",
+                f"{config.warehouse} holds {name} of {_shape_of(name, there.columns)}, and the source is of shape "
+                f"{config.shape}{' with columns of its own' if config.data else ''}.",
+                "One shape in a warehouse.",
+                "Use another --warehouse.",
+            )
+
+
+def _shape_of(name: str, columns: Sequence[str]) -> str:
+    declared = ((shape, table) for shape, tables in schema.SHAPES.items() for table in tables if table.name == name)
+    found = next((shape for shape, table in declared if set(table.names) == set(columns)), None)
+    return f"shape {found}" if found else "other columns"
+
+
+def tables_of(config: ChurnConfig) -> tuple[Table, ...]:
+    """Return the declarations of the tables that the source fills, in the order of ingestion."""
+    if config.data is None:
+        return schema.SHAPES[config.shape]
+    declare = schema.own_customers if config.shape == "customers" else schema.own_purchases
+    return (declare(config.data.columns),)
 
 
 def _land_all(spark: SparkSession, config: ChurnConfig, run_id: str) -> list[Landed]:
@@ -128,7 +143,7 @@ def sources_of(config: ChurnConfig) -> list[tuple[Table, Source]]:
         "subscriptions": _event_tables,
     }
     path = config.source or generator.folder(config)
-    sources = shapes[config.shape](path)
+    sources = [(tables_of(config)[0], Source(path=path))] if config.data else shapes[config.shape](path)
     known = {table.name.removeprefix("silver_churn_"): table for table, _ in sources}
     for name in config.sources:
         if name not in known:

@@ -15,11 +15,10 @@ import yaml
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from churn import schema
 from churn.algorithms.candidates import PROBABILITY
 from churn.config import ChurnConfig, as_trained
 from churn.features import FEATURES, SPLIT
-from churn.ingest import QUALITY
+from churn.ingest import QUALITY, tables_of
 from churn.schema import SNAPSHOT_DATE
 from churn.score_batch import SCORES
 from churn.train import MODEL
@@ -162,7 +161,8 @@ def question(config: ChurnConfig) -> str:
     """Return what was asked, in one sentence."""
     label = config.label
     asked = {
-        "customers": "Which customers of the table are about to leave",
+        "customers": "Which customers of the table are about to leave"
+        + (f", as {config.data.label} = {' or '.join(config.data.positive)} says" if config.data else ""),
         "purchases": f"Which customers who bought in the last {label.observation_days} days will buy nothing in the "
         f"{label.outcome_days} days " + (f"after a gap of {label.gap_days}" if label.gap_days else "that follow"),
         "subscriptions": f"Whose service will end {label.gap_days} to {label.gap_days + label.outcome_days} days from "
@@ -319,7 +319,7 @@ def _silver(
     )
     last = made.groupBy("table").agg(F.max_by(F.struct("rows", "version"), "read_ts").alias("last"))
     found = {row["table"]: row["last"] for row in last.collect()}
-    names = [table.name for table in schema.SHAPES[config.shape]]
+    names = [table.name for table in tables_of(config)]
     return [html.TableRow(name, found[name]["rows"], found[name]["version"]) for name in names if name in found]
 
 

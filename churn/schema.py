@@ -5,6 +5,9 @@ of its source. Every event table keeps its time in `event_ts` (UTC), so labels a
 takes a CHECK that is null for a broken one, so a check on a nullable column says what null means.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from shared.core.columns import Column, Table
 
 # Columns of the snapshots that `churn.algorithms.labels` builds.
@@ -199,6 +202,23 @@ CDNOW_COLUMNS: dict[str, str] = {
 
 EVENT_LOG: tuple[Table, ...] = (CUSTOMERS, SUBSCRIPTIONS, USAGE, PAYMENTS, SUPPORT)
 """What a subscription business delivers, and what `churn.sample` generates, in the order of ingestion."""
+
+
+def own_customers(columns: Mapping[str, str]) -> Table:
+    """Return the declaration of one's own table: one row a customer, with ``columns`` (name → type) beside its id."""
+    described = [Column(name, kind, "as in the source") for name, kind in columns.items()]
+    return replace(TELCO, columns=(_customer_id(), *described), description="One row per customer, with a label.")
+
+
+def own_purchases(columns: Mapping[str, str]) -> Table:
+    """Return the declaration of one's own event log: customer, time, and ``columns`` (name → type).
+
+    Values may be missing or negative: a return is an event too.
+    """
+    values = [Column(name, kind, "as in the source") for name, kind in columns.items()]
+    described = (_customer_id(), _event_ts("time of the event"), *values)
+    return replace(PURCHASES, columns=described, description="Events of customers; silence is churn.")
+
 
 SHAPES: dict[str, tuple[Table, ...]] = {"customers": (TELCO,), "purchases": (PURCHASES,), "subscriptions": EVENT_LOG}
 """The tables of each shape of source, in the order of ingestion."""

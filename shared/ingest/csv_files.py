@@ -96,8 +96,8 @@ def _records(
     """Parse ``files``, whose fields are ``names`` in order ('' for one that is not kept)."""
     fields = [name or f"_ignored_{place}" for place, name in enumerate(names)]
     kinds = {column.name: column.type for column in table.columns}
-    own = {name: f"_text_{name}" for name, kind in kinds.items() if parsed_type(kind, source) != kind}
-    ddl = _ddl([(own.get(field, field), parsed_type(kinds.get(field, "string"), source)) for field in fields])
+    own = {name: f"_text_{name}" for name, kind in kinds.items() if parsed_type(name, kind, source) != kind}
+    ddl = _ddl([(own.get(field, field), parsed_type(field, kinds.get(field, "string"), source)) for field in fields])
     if source.multiline:
         reader = spark.read.schema(ddl).options(**_options(source), encoding=source.encoding, multiLine="true")
         rows = reader.option("header", source.has_header).csv(files)
@@ -109,7 +109,9 @@ def _records(
             lines = lines.where(F.col(LINE) != header)
         parsed = lines.select(LINE, SOURCE_FILE, F.from_csv(LINE, ddl, _options(source)).alias("_parsed"))
         rows = parsed.select(LINE, SOURCE_FILE, "_parsed.*")
-    rows = rows.withColumns({name: typed(F.col(text), kinds[name], source) for name, text in own.items()})
+    rows = rows.withColumns(
+        {name: typed(F.col(text), kinds[name], source.of_column(name)) for name, text in own.items()}
+    )
     rows = rows.withColumn(_FAULT, _fault(source, own))
     # Only a record with a fault is split once more, as text, to find the fields that are to blame.
     texts = F.from_csv(LINE, _ddl([(field, "string") for field in fields]), _options(source))

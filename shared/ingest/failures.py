@@ -4,6 +4,7 @@ The expressions are driven by arrays of names instead of one branch a column: a 
 runs for every good record too large for the JVM to compile.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +24,7 @@ RECORD_RULES: Final[Mapping[str, str]] = {
 }
 _SHOWN = 80
 _WHOLE = {"tinyint", "smallint", "int", "bigint"}
+_UNIX = {"unix_seconds": 1, "unix_millis": 1000}
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,12 @@ def none_when_empty(failures: Column) -> Column:
     return F.when(F.size(failures) > 0, failures)
 
 
-def parsed_type(kind: str, source: Source) -> str:
-    """Return the type Spark's own parser is to give: text where `typed` does it, quicker or stricter."""
-    is_iso = (kind == "date" and not source.date_format) or (kind == "timestamp" and not source.timestamp_format)
-    return "string" if is_iso else kind
+def parsed_type(name: str, kind: str, source: Source) -> str:
+    """Return the type Spark's own parser is to give a column: text where `typed` does it, quicker or stricter."""
+    if kind in ("date", "timestamp"):
+        pattern = source.date_format if kind == "date" else source.timestamp_format
+        return "string" if not pattern or name in source.formats or pattern in _UNIX else kind
+    return "string" if _is_number(kind) and _writes_otherwise(source) else kind
 
 
 def typed(text: Column, kind: str, source: Source) -> Column:
@@ -104,17 +108,38 @@ def typed(text: Column, kind: str, source: Source) -> Column:
             return F.try_to_date(filled, source.date_format)
         case "date":
             return F.when(has_year & (F.length(shown) == 10), shown.try_cast("date"))
+        case "timestamp" if source.timestamp_format in _UNIX:
+            return F.timestamp_seconds(filled.try_cast("double") / _UNIX[source.timestamp_format])
         case "timestamp" if source.timestamp_format:
             return F.try_to_timestamp(filled, F.lit(source.timestamp_format))
         case "timestamp":
             return F.when(has_year & (F.length(shown) >= 10), shown.try_cast("timestamp"))
+        case _ if _is_number(kind) and _writes_otherwise(source):
+            return _plain_number(filled, source).try_cast(kind)
         case _:
             return filled.try_cast(kind)
 
 
+def _is_number(kind: str) -> bool:
+    return kind in _WHOLE or kind in ("double", "float") or kind.startswith("decimal")
+
+
+def _writes_otherwise(source: Source) -> bool:
+    return source.decimal != "." or bool(source.thousands)
+
+
+def _plain_number(text: Column, source: Source) -> Column:
+    """Return a number as Spark writes it; null for one whose groups are not of three, which may be another format."""
+    group, point = re.escape(source.thousands), re.escape(source.decimal)
+    whole = rf"(\d{{1,3}}({group}\d{{3}})+|\d+)" if source.thousands else r"\d+"
+    is_number = text.rlike(rf"\A[+-]?({whole})?({point}\d+)?([eE][+-]?\d+)?\z")
+    ungrouped = F.replace(text, F.lit(source.thousands)) if source.thousands else text
+    return F.when(is_number, F.replace(ungrouped, F.lit(source.decimal), F.lit(".")))
+
+
 def converted(value: Column, found: str, kind: str, source: Source) -> Column:
     """Return a value of type ``found`` as ``kind``; null when it does not fit, as 1.5 does not fit into an int."""
-    if found == "string":
-        return typed(value, kind, source)
+    if found == "string" or (kind == "timestamp" and source.timestamp_format in _UNIX):
+        return typed(value.cast("string"), kind, source)
     result = value.try_cast(kind)
     return F.when(result == value, result) if kind in _WHOLE and found not in _WHOLE else result

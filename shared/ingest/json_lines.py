@@ -40,13 +40,13 @@ def read_json(spark: SparkSession, source: Source, table: Table, files: list[str
     lines = text_lines(spark, source, files).where(F.length(F.trim(LINE)) > 0)
     names = source_names(_keys(lines, source, table), source.columns)
     kinds = {name: table.column(name).type for name in table.names}
-    ddl = ", ".join(f"`{key}` {parsed_type(kinds[name], source)}" for name, key in names.items())
+    ddl = ", ".join(f"`{key}` {parsed_type(name, kinds[name], source)}" for name, key in names.items())
     formats = {"dateFormat": source.date_format, "timestampFormat": source.timestamp_format}
     options = {key: pattern for key, pattern in formats.items() if pattern} | {"columnNameOfCorruptRecord": _CORRUPT}
     parsed = F.from_json(LINE, f"{ddl}, {_CORRUPT} string", options).alias(_PARSED)
     values = {
-        name: typed(F.col(_PARSED)[key], kinds[name], source)
-        if parsed_type(kinds[name], source) != kinds[name]
+        name: typed(F.col(_PARSED)[key], kinds[name], source.of_column(name))
+        if parsed_type(name, kinds[name], source) != kinds[name]
         else F.col(_PARSED)[key]
         for name, key in names.items()
     }

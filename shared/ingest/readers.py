@@ -80,7 +80,9 @@ def conformed(rows: DataFrame, source: Source, table: Table, origin: str) -> Par
     was = {name: f"_was_{name}" for name in changed}
     raw = F.to_json(F.struct(*table.names))
     kept = renamed.withColumns({RAW: raw} | {old: F.col(name) for name, old in was.items()})
-    values = {name: converted(F.col(was[name]), found[name], kind, source) for name, kind in changed.items()}
+    values = {
+        name: converted(F.col(was[name]), found[name], kind, source.of_column(name)) for name, kind in changed.items()
+    }
     texts = {name: typed(F.col(old).cast("string"), "string", source) for name, old in was.items()}
     failures = none_when_empty(type_failures(texts, changed))
     as_declared = kept.withColumns(values) if values else kept  # Connect refuses to add nothing
@@ -109,7 +111,7 @@ def _words(spark: SparkSession, source: Source, table: Table, files: Mapping[str
     rows = lines.select(LINE, SOURCE_FILE, words)
     texts = {name: F.get("_words", F.lit(place)) for place, name in enumerate(names) if name}
     kinds = {name: table.column(name).type for name in texts}
-    values = [typed(text, kinds[name], source).alias(name) for name, text in texts.items()]
+    values = [typed(text, kinds[name], source.of_column(name)).alias(name) for name, text in texts.items()]
     typed_rows = rows.select(*values, SOURCE_FILE, F.col(LINE).alias(RAW), "_words")
     fault = F.when(is_undecodable(source, RAW), F.lit("encoding")).when(F.size("_words") != len(names), F.lit("fields"))
     failures = F.coalesce(record_failure(fault, F.col(RAW)), none_when_empty(type_failures(texts, kinds)))

@@ -42,6 +42,8 @@ class Source(Settings):
         null_value: text that stands for no value, besides an empty field.
         encoding: of text files: UTF-8, ISO-8859-1 or windows-1252; UTF-16 for CSV with ``multiline``.
         date_format, timestamp_format: Spark patterns of text files; ISO 8601 when empty, which is quicker.
+        formats: declared name → pattern of its dates or times where it is another; also ``unix_seconds``, ``unix_millis``.
+        decimal, thousands: how text files write numbers; groups of three are checked, so 1.5 is no 15.
         database: for ``jdbc``.
     """
 
@@ -57,12 +59,21 @@ class Source(Settings):
     encoding: str = "UTF-8"
     date_format: str = ""
     timestamp_format: str = ""
+    formats: Mapping[str, str] = {}
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["", ".", ",", " ", "'"] = ""
     database: "Database | None" = None
 
     @property
     def label(self) -> str:
         """The path, or the database table, for messages."""
         return self.path if self.database is None else self.database.table
+
+    def of_column(self, name: str) -> "Source":
+        """Return the source with the formats of the declared column ``name``."""
+        if name not in self.formats:
+            return self
+        return self.model_copy(update=dict.fromkeys(("date_format", "timestamp_format"), self.formats[name]))
 
     def over(self, below: "Source") -> "Source":
         """Return ``below`` with the settings that were given here over it."""
@@ -79,6 +90,8 @@ class Source(Settings):
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Self:
+        if self.decimal == self.thousands:
+            raise ConfigError("NUMBERS_INVALID", f"decimal and thousands are both {self.decimal!r}.", "", "Change one.")
         needs = {"windows-1252": False, "UTF-16": True}
         if self.encoding in needs and self.multiline != needs[self.encoding]:
             found = f"{self.encoding} {'with' if self.multiline else 'without'} multiline."
