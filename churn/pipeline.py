@@ -1,6 +1,7 @@
 """The churn vertical's table of contents: its steps in order. Each is callable alone and reads what the ones before wrote."""
 
 from churn import serve
+from churn.adapt import adapt
 from churn.config import ChurnConfig, layers
 from churn.evaluate import evaluate
 from churn.features import features, kept_features
@@ -38,5 +39,5 @@ VERTICAL = Vertical(
     in_run={"promote": promote_or_keep},
     arguments={"reproduce": "run_id"},
     jobs=JOBS.verbs,
-    commands=[serve.COMMAND],
+    commands=[serve.COMMAND, adapt],
 )

@@ -4,6 +4,7 @@ Plain Python: a vertical's `schema.py` can be read and checked where Spark is no
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -114,6 +115,37 @@ def identifier(name: str) -> str:
             "NAME_INVALID", f"{name!r} is not a plain name.", "Letters, digits and underscores.", "Rename it."
         )
     return name
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a column's name, in lower case.
+
+    >>> words_of("CustomerID"), words_of("TX_DATETIME"), words_of("Air temperature [K]")
+    (['customer', 'id'], ['tx', 'datetime'], ['air', 'temperature', 'k'])
+    """
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return [word for word in re.split(r"[^0-9a-zäöüß]+", parted.lower()) if word]
+
+
+def plain_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """Return an identifier for each name, all different and none of ``taken``.
+
+    >>> plain_names(["Umsatz (€)", "umsatz", "2nd", "", "label"], taken=["label"])
+    {'Umsatz (€)': 'umsatz', 'umsatz': 'umsatz_2', '2nd': 'c_2nd', '': 'column', 'label': 'label_2'}
+    """
+    used = set(taken)
+    found: dict[str, str] = {}
+    for name in names:
+        # Letters lose their marks, ä becomes a; what has no plain letter at all becomes `column`.
+        ascii_name = unicodedata.normalize("NFKD", "_".join(words_of(name))).encode("ascii", "ignore").decode()
+        plain = re.sub(r"_+", "_", re.sub(r"[^a-z0-9]", "_", ascii_name)).strip("_") or "column"
+        plain = f"c_{plain}" if plain[0].isdigit() else plain
+        number = 1
+        while (own := plain if number == 1 else f"{plain}_{number}") in used:
+            number += 1
+        used.add(own)
+        found[name] = own
+    return found
 
 
 def quoted(names: Iterable[str]) -> str:

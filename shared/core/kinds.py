@@ -153,6 +153,14 @@ def numeric_kind(name: str, values: Sequence[str], marks: tuple[str, str] = _PLA
     return Kind("number" if has_point else "whole")
 
 
+def as_time(column: Sampled) -> Sampled:
+    """Return a column that is known to be a time: whole numbers of fitting size are seconds or milliseconds since 1970."""
+    if column.kind.type != "whole":
+        return column
+    kind = numeric_kind("time", [text for text in column.texts if text is not None])
+    return Sampled(column.name, kind, column.texts, numbers_of(column.texts, kind))
+
+
 def numbers_of(texts: Sequence[str | None], kind: Kind, marks: tuple[str, str] = _PLAIN) -> list[float | None]:
     """Return the numbers behind the texts, as `Sampled.numbers` describes them; None where a text is no such value."""
     read: Callable[[str], float | None]

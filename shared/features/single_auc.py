@@ -44,7 +44,7 @@ def single_auc(rows: DataFrame, *, numeric: Sequence[str], categorical: Sequence
         return {}
     values = _values(rows, numeric, categorical, label)
     counts = _counts_by_bin(_binned(values, _edges(values, len(numeric))), names)
-    return {name: _greatest_auc(counts[name], is_ordered=name in numeric) for name in names}
+    return {name: greatest_auc(counts[name], is_ordered=name in numeric) for name in names}
 
 
 def _values(rows: DataFrame, numeric: Sequence[str], categorical: Sequence[str], label: str) -> DataFrame:
@@ -115,7 +115,8 @@ def _counts_by_bin(binned: DataFrame, names: Sequence[str]) -> Mapping[str, dict
     return counts
 
 
-def _greatest_auc(bins: Mapping[float | None, tuple[int, int]], *, is_ordered: bool) -> float:
+def greatest_auc(bins: Mapping[float | None, tuple[int, int]], *, is_ordered: bool) -> float:
+    """Return the AUC of one feature as `single_auc` defines it, from its bins: value → positives and negatives."""
     found = [_left_one_out_auc(bins)]
     if is_ordered:
         for place_of_missing in (-math.inf, math.inf):

@@ -25,6 +25,7 @@ from shared.ingest.source import Format, Source
 KEPT_ROWS: Final = 20_000
 _READ_ROWS: Final = 2_000_000
 _READ_FILES: Final = 500
+_MOST_SHIFTS: Final = 24  # a single entity with all the rows cannot be thinned
 _HIDDEN = ("_", ".")
 _JSON = (".json", ".jsonl", ".ndjson")
 _PARQUET_MAGIC = b"PAR1"
@@ -66,9 +67,11 @@ class _Thinned:
 
     def add(self, record: Record) -> None:
         place, self.seen = self.seen, self.seen + 1
+        if self.entity is not None and record[self.entity] in (None, ""):
+            return  # nobody's history
         if self._is_kept(place, record):
             self.records.append(record)
-        if len(self.records) > 2 * self.limit:
+        if len(self.records) > 2 * self.limit and self.shift < _MOST_SHIFTS:
             self.shift += 1
             whole = self.records
             self.records = whole[::2] if self.entity is None else [each for each in whole if self._is_kept(0, each)]
@@ -96,7 +99,7 @@ def peek(path: str, spark: Callable[[], SparkSession], *, entity: str = "", colu
     Args:
         path: the file or folder.
         spark: makes a session; called for a Delta table only.
-        entity: column whose rows are kept or left out together.
+        entity: column whose rows are kept or left out together; rows without it are left out.
         columns: keep these only; all when empty.
 
     Raises:
