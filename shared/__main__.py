@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 from shared.cli import doctor
+from shared.cli.export_vertical import export
+from shared.cli.new_vertical import write_vertical
 from shared.cli.package import write_package
+from shared.core.errors import AcceleratorError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,12 +25,34 @@ def main(arguments: list[str] | None = None) -> int:
     manifests = commands.add_parser("manifests", help="write what platforms need to know of a vertical's jobs")
     manifests.add_argument("vertical")
     manifests.add_argument("--check", action="store_true", help="write nothing; fail when a file is not as rendered")
+    alone = commands.add_parser("export", help="write one vertical as a repository of its own")
+    alone.add_argument("vertical")
+    alone.add_argument("--to", type=Path, required=True, help="a new or empty folder")
+    new = commands.add_parser("new-vertical", help="write a vertical that runs, to be filled with your business")
+    new.add_argument("name")
+    new.add_argument("--to", type=Path, help="a new or empty folder; this checkout otherwise")
     given = parser.parse_args(arguments)
-    if given.command == "package":
-        print(f"{given.target}: {write_package(given.target)} files")  # noqa: T201 - its output
-        return 0
-    if given.command == "manifests":
-        return _manifests(given.vertical, is_check=given.check)
+    try:
+        return _done(given)
+    except AcceleratorError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return error.exit_code
+
+
+def _done(given: argparse.Namespace) -> int:
+    match given.command:
+        case "package":
+            print(f"{given.target}: {write_package(given.target)} files")  # noqa: T201 - its output
+            return 0
+        case "manifests":
+            return _manifests(given.vertical, is_check=given.check)
+        case "export":
+            print(f"{given.to}: {export(given.vertical, given.to)} files. Next: make demo there.")  # noqa: T201
+            return 0
+        case "new-vertical":
+            count = write_vertical(given.name, given.to)
+            print(f"{given.to or given.name}: {count} files. Next: python -m {given.name} run")  # noqa: T201
+            return 0
     found = doctor.checks(given.warehouse)
     print(doctor.as_table(found))  # noqa: T201
     return 0 if all(check.is_fine for check in found) else doctor.EXIT_CODE

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CODE = sorted(path for folder in ("shared", "churn") for path in (ROOT / folder).rglob("*.py"))
+FOLDERS = ("shared", *(file.parent.name for file in ROOT.glob("*/pipeline.py")))
+CODE = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 # Path → why it is longer than 400 lines.
 LONG = {"churn/sample.py": "one generator: hazard, events and defects of five tables draw on each other"}
 
@@ -34,4 +35,4 @@ def test_what_must_not_be_written_is_not(pattern: str) -> None:
 
 def test_a_module_fits_on_a_desk() -> None:
     long = {name(path) for path in CODE if len(path.read_text(encoding="utf-8").splitlines()) > 400}
-    assert long == set(LONG)
+    assert long == {path for path in LONG if (ROOT / path).exists()}
