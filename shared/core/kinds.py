@@ -142,14 +142,15 @@ def numeric_kind(name: str, values: Sequence[str], marks: tuple[str, str] = _PLA
     (Kind(type='timestamp', pattern='unix_seconds', doubt=''), 'whole')
     """
     read = _reader(*marks)
-    numbers = [number for text in values if (number := read(text)) is not None]
+    written = [text for text in values if read(text) is not None]
+    numbers = [read(text) or 0.0 for text in written]
     if not all(number.is_integer() for number in numbers):
         return Kind("number")
     low, high = _YEARS_1990_TO_2040 if _TIMELY.search(name) else (1.0, 0.0)
     for pattern, unit in _UNIX.items():
         if all(low * unit <= number <= high * unit for number in numbers):
             return Kind("timestamp", pattern)
-    has_point = any(marks[0] in text for text in values)
+    has_point = any(marks[0] in text for text in written)
     return Kind("number" if has_point else "whole")
 
 
