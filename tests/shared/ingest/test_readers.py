@@ -136,6 +136,36 @@ def test_a_blank_is_no_date_even_where_every_part_of_the_format_is_optional(spar
     assert dates == [None, None, date(2024, 5, 1)]
 
 
+def test_numbers_and_dates_are_read_as_each_source_and_column_writes_them(spark: SparkSession, write: Write) -> None:
+    formats = {"due_date": "d.M.yyyy", "paid_ts": "unix_millis"}
+    good = "1;Ann;1.234,5;1.5.2024;1714644000500\n"
+    path = write(HEADER.replace(",", ";") + good + "2;Bob;1.5;2024-05-01;soon\n3;Cy;-,5;31.12.2024;\n")
+
+    first, second, third = rows_of(spark, path, delimiter=";", decimal=",", thousands=".", formats=formats)
+
+    assert (first["amount"], str(first["due_date"]), first["_failures"]) == (1234.5, "2024-05-01", None)
+    assert str(first["paid_ts"]) == "2024-05-02 10:00:00.500000"
+    wrong = [("type", "amount", "1.5"), ("type", "due_date", "2024-05-01"), ("type", "paid_ts", "soon")]
+    assert reasons(second) == wrong
+    assert (third["amount"], third["paid_ts"], third["_failures"]) == (-0.5, None, None)
+
+
+def test_whole_numbers_of_other_formats_are_times_where_the_settings_say_so(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    rows = "1 AS bill_id, 'x' AS name, 2.0D AS amount, DATE'2024-05-01' AS due_date, 1714644000L AS paid_ts"
+    spark.range(1).selectExpr(*rows.split(", ")).write.parquet(str(tmp_path / "p"))
+
+    (row,) = rows_of(spark, str(tmp_path / "p"), "parquet", formats={"paid_ts": "unix_seconds"})
+
+    assert (str(row["paid_ts"]), row["_failures"]) == ("2024-05-02 10:00:00", None)
+
+
+def test_one_mark_cannot_part_thousands_and_decimals() -> None:
+    with pytest.raises(ConfigError, match="NUMBERS_INVALID"):
+        Source(decimal=",", thousands=",")
+
+
 def test_a_file_without_a_header_takes_its_names_from_the_config(spark: SparkSession, write: Write) -> None:
     names = {str(place): name for place, name in enumerate(BILLS.names)}
     assert rows_of(spark, write(GOOD), has_header=False, columns=names)[0]["name"] == "Ann"
