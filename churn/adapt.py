@@ -194,7 +194,8 @@ def _source(adapted: Adapted, source: Source) -> list[str]:
     lines.append("    columns:  # your name: the name in the tables")
     lines += [f"      {_plain(name)}: {own}{_why(by_column[name])}" for name, own in columns.items()]
     if left_out:
-        lines.append("    ignore:  # to use one of them: repeat adapt with --keep COLUMN")
+        how = "name others with --quantity, --amount" if adapted.proposal.is_log else "use one with --keep COLUMN"
+        lines.append(f"    ignore:  # {how}")
         lines += [f"      - {_plain(role.column)}{_why(role)}" for role in left_out]
     return lines
 
@@ -312,6 +313,8 @@ def _next(adapted: Adapted, target: Path) -> str:
 @click.option("--positive", default="", help="Value of the label that means left.")
 @click.option("--id", "identity", default="", help="Column that names the customer.")
 @click.option("--time", default="", help="Column with the time of an event; makes the source an event log.")
+@click.option("--quantity", default="", help="Column of an event log: units.")
+@click.option("--amount", default="", help="Column of an event log: money.")
 @click.option(
     "--keep", multiple=True, metavar="COLUMN", help="Use a column that looks like a leak, an id or a constant."
 )
@@ -324,7 +327,8 @@ def adapt(**options: Any) -> None:
     target = Path(options["target"])
     if target.exists() and not options["force"]:
         raise ConfigError("CONFIG_EXISTS", f"{target} is there already.", "", "Say --force, or another file with --to.")
-    told = Told(options["label"], options["identity"], options["time"], options["positive"], options["keep"])
+    said = {name: options[name] for name in ("label", "time", "quantity", "amount", "positive", "keep")}
+    told = Told(id=options["identity"], **said)
     adapted = look(options["file"], told)
     text = as_yaml(adapted)
     ChurnConfig.load(text, overrides=[f"source={json.dumps(adapted.path)}"], origin=str(target))  # it must be one

@@ -61,7 +61,7 @@ class Told:
     """What the user says of the columns, which needs no guess: names in the source, empty where nothing is said.
 
     Args:
-        label, id, time: columns.
+        label, id, time, quantity, amount: columns; the last two of an event log.
         positive: the value of the label that stands for the event.
         keep: columns to use though they look like a leak, an id or a constant.
     """
@@ -69,6 +69,8 @@ class Told:
     label: str = ""
     id: str = ""
     time: str = ""
+    quantity: str = ""
+    amount: str = ""
     positive: str = ""
     keep: tuple[str, ...] = ()
 
@@ -144,7 +146,8 @@ def propose(
         DataError: the label has one value or more than two, or an id is there twice.
     """
     by_name = {column.name: column for column in columns}
-    for option, names in {"label": [told.label], "id": [told.id], "time": [told.time], "keep": told.keep}.items():
+    said = {option: [getattr(told, option)] for option in ("label", "id", "time", "quantity", "amount")}
+    for option, names in {**said, "keep": told.keep}.items():
         for name in names:
             if name and name not in by_name:
                 known = f"Its columns are {list(by_name)}."
@@ -276,13 +279,21 @@ def _log(columns: Sequence[Sampled], told: Told, entity: Role | None, times: Seq
         names = [role.column for role in times if times[0].confidence - role.confidence < 0.05]
         raise ConfigError("TIME_UNCLEAR", f"{names} could each be the time of the event.", "One.", "Say --time COLUMN.")
     own = {entity.column: entity, times[0].column: times[0]}
+    own |= {name: Role(name, role, 1.0, "you said so") for role, name in _values_told(told).items()}
     for role, words in _VALUE_WORDS.items():
+        if role in _values_told(told):
+            continue
         named = [c for c in columns if c.kind.is_number and c.name not in own and _is_called(c.name, role, words)]
         if named:
             confidence = 0.85 if len(named) == 1 else 0.6
             own[named[0].name] = Role(named[0].name, role, confidence, f"numbers, called {named[0].name}")
     rest = "not used: an event log gives times, numbers of events and amounts"
     return [own.get(column.name) or Role(column.name, "ignored", 0.9, rest) for column in columns]
+
+
+def _values_told(told: Told) -> dict[RoleName, str]:
+    said: dict[RoleName, str] = {"quantity": told.quantity, "amount": told.amount}
+    return {role: name for role, name in said.items() if name}
 
 
 def _is_called(name: str, role: RoleName, words: frozenset[str]) -> bool:

@@ -166,6 +166,14 @@ def test_a_log_has_a_customer_a_time_and_what_an_event_is_worth() -> None:
     }
 
 
+def test_columns_of_a_log_without_names_are_as_the_user_says() -> None:
+    columns = [column(f"c{place}", one.texts) for place, one in enumerate(events(qty=TENURE, money=TENURE))]
+
+    found = proposed(columns, id="c1", time="c2", quantity="c3", amount="c4")
+
+    assert [role.role for role in found.roles] == ["ignored", "id", "time", "quantity", "amount"]
+
+
 def test_a_number_that_only_looks_like_an_account_makes_no_log() -> None:
     found = proposed(table(account_length=TENURE, since=["2024-01-31"] * 100 + ["2024-02-01"] * 100, churned=LEFT))
 
