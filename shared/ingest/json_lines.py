@@ -40,7 +40,8 @@ def read_json(spark: SparkSession, source: Source, table: Table, files: list[str
     lines = text_lines(spark, source, files).where(F.length(F.trim(LINE)) > 0)
     names = source_names(_keys(lines, source, table), source.columns)
     kinds = {name: table.column(name).type for name in table.names}
-    ddl = ", ".join(f"`{key}` {parsed_type(name, kinds[name], source)}" for name, key in names.items())
+    quoted = {name: key.replace("`", "``") for name, key in names.items()}
+    ddl = ", ".join(f"`{key}` {parsed_type(name, kinds[name], source)}" for name, key in quoted.items())
     formats = {"dateFormat": source.date_format, "timestampFormat": source.timestamp_format}
     options = {key: pattern for key, pattern in formats.items() if pattern} | {"columnNameOfCorruptRecord": _CORRUPT}
     parsed = F.from_json(LINE, f"{ddl}, {_CORRUPT} string", options).alias(_PARSED)
