@@ -5,7 +5,7 @@ It proposes and says why; what it is not sure of is marked in the file it writes
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from churn.algorithms.silence import Histories, churn_share, histories, proposed
 from churn.config import ChurnConfig, LabelConfig
 from churn.features import BOOKKEEPING, snapshot_days, split_starts
 from churn.schema import CUSTOMER_ID, EVENT_TS
-from shared.cli.app import reporting
+from shared.cli.command import guarded
 from shared.core.columns import plain_names
 from shared.core.errors import ConfigError, DataError
 from shared.core.kinds import Sampled, as_time
@@ -321,31 +321,34 @@ def _next(adapted: Adapted, target: Path) -> str:
 @click.option("--force", is_flag=True, help="Replace the settings that are there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 @click.option("--debug", is_flag=True, help="Show stack traces.")
-@reporting
-def adapt(**options: Any) -> None:
+def adapt(**given: Any) -> None:
     """Look at your own table or event log FILE and write the settings to run on it."""
-    target = Path(options["target"])
-    if target.exists() and not options["force"]:
+    sys.exit(guarded({**given, "run_id": None}, lambda _: _adapt(given)))
+
+
+def _adapt(given: Mapping[str, Any]) -> None:
+    target = Path(given["target"])
+    if target.exists() and not given["force"]:
         raise ConfigError("CONFIG_EXISTS", f"{target} is there already.", "", "Say --force, or another file with --to.")
-    said = {name: options[name] for name in ("label", "time", "quantity", "amount", "positive", "keep")}
-    told = Told(id=options["identity"], **said)
-    adapted = look(options["file"], told)
+    said = {name: given[name] for name in ("label", "time", "quantity", "amount", "positive", "keep")}
+    adapted = look(given["file"], Told(id=given["identity"], **said))
     text = as_yaml(adapted)
     ChurnConfig.load(text, overrides=[f"source={json.dumps(adapted.path)}"], origin=str(target))  # it must be one
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")
-    if options["as_json"]:
-        label = adapted.proposal.label
-        found = {
-            "source": adapted.path,
-            "rows_read": adapted.peeked.rows_read,
-            "shape": "purchases" if adapted.proposal.is_log else "customers",
-            "roles": [asdict(role) for role in adapted.proposal.roles],
-            "label": None if label is None else asdict(label),
-            "config": str(target),
-            "next": _next(adapted, target),
-        }
-        click.echo(json.dumps(found, ensure_ascii=False))
-    else:
-        click.echo(as_text(adapted, target))
-    sys.exit(0)
+    click.echo(as_json(adapted, target) if given["as_json"] else as_text(adapted, target))
+
+
+def as_json(adapted: Adapted, target: Path) -> str:
+    """Return the proposal as one JSON object."""
+    label = adapted.proposal.label
+    found = {
+        "source": adapted.path,
+        "rows_read": adapted.peeked.rows_read,
+        "shape": "purchases" if adapted.proposal.is_log else "customers",
+        "roles": [asdict(role) for role in adapted.proposal.roles],
+        "label": None if label is None else asdict(label),
+        "config": str(target),
+        "next": _next(adapted, target),
+    }
+    return json.dumps(found, ensure_ascii=False)

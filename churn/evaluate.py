@@ -54,7 +54,6 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     test.count()  # once, not by each of those who read it below
     scored: dict[str, Any] = {"label": LABEL, "probability": PROBABILITY}
     costs = thresholds.Costs(**config.costs.model_dump())
-    own_slices = config.data.slices if config.data else ()
     inputs = Inputs(**{name: tuple(columns) for name, columns in training["inputs"].items()})
     parts: dict[str, Callable[[], Any]] = {
         "importance": partial(_importance, test, model, inputs, training["typical"]),
@@ -70,11 +69,7 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
         "lineage": partial(
             lineage.record, spark, warehouse, run_id, "evaluate", [(warehouse.table(FEATURES), version)]
         ),
-        **{
-            f"slice {name}": partial(binary.by_slice, test, name, **scored)
-            for name in (*SLICED, *own_slices)
-            if name in test.columns
-        },
+        **{f"slice {name}": partial(binary.by_slice, test, name, **scored) for name in sliced(config, test)},
     }
     found = dict(zip(parts, in_parallel(spark, list(parts.values())), strict=True))
     test.unpersist()
@@ -84,6 +79,11 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     tracking.write_metrics(challenger.run, "test", metrics.as_dict())
     shown = {kind: document[kind] for kind in ("test", "baseline", "ceiling") if document[kind]}
     return StepResult({"rows_test": metrics.rows, "positives": metrics.positives}, metrics=shown)
+
+
+def sliced(config: ChurnConfig, rows: DataFrame) -> list[str]:
+    """Return the columns whose values are looked at apart, of those that the rows have."""
+    return [name for name in (*SLICED, *(config.data.slices if config.data else ())) if name in rows.columns]
 
 
 def _document(found: Mapping[str, Any], costs: thresholds.Costs) -> dict[str, Any]:

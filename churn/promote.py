@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from churn.algorithms.candidates import PROBABILITY
 from churn.config import ChurnConfig
-from churn.evaluate import SLICED
+from churn.evaluate import sliced
 from churn.features import FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL
 from churn.train import MODEL, ROW_KEY
@@ -63,7 +63,7 @@ def judged(spark: SparkSession, config: ChurnConfig, challenger: Registered, cha
     newest = latest_version(spark, features)
     evaluation = _evaluation(challenger)
     rows = read(spark, features, newest)
-    slices = [name for name in SLICED if name in rows.columns]
+    slices = sliced(config, rows)
     comparison: Comparison | None = None
     incomparable = ""
     if champion and evaluation.get("features_version") == newest:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import wraps
 from typing import Any
 
 import click
@@ -83,22 +82,6 @@ def main(vertical: Vertical) -> None:
     except SystemExit as left:
         if left.code:
             raise
-
-
-def reporting(command: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a click command of a vertical's own so that its errors are one message and an exit code, as those of steps."""
-
-    @wraps(command)
-    def reported(**options: Any) -> None:
-        try:
-            command(**options)
-        except AcceleratorError as error:
-            if options.get("debug"):
-                traceback.print_exc()
-            click.echo(str(error), err=True)
-            sys.exit(error.exit_code)
-
-    return reported
 
 
 def _command(vertical: Vertical, verb: str, steps: Mapping[str, Step], text: str | None) -> click.Command:

@@ -16,6 +16,7 @@ _LAYERS: Final = (
     "pipeline",
     "(adapt) | report",
     "(monitor) | (serve) | (score_stream) | score_batch",
+    "promote",
     "evaluate",
     "train",
     "features",

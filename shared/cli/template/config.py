@@ -7,6 +7,7 @@ from pydantic import Field
 
 from shared.core.config import Settings
 from shared.core.run import RunConfig
+from shared.registry.gates import GateConfig
 
 
 class SampleConfig(Settings):
@@ -40,6 +41,7 @@ class TemplateConfig(RunConfig):
 
     Args:
         penalty: L2 weight of the logistic regression.
+        gates: what a challenger has to show; there is no online export yet whose parity could be asked for.
         bootstrap_replicates: for the intervals of the test metrics.
         max_failed_share: share of rows that may go to quarantine before the run stops.
         max_single_auc: a single feature that ranks the label better than this is taken for the label itself.
@@ -48,6 +50,7 @@ class TemplateConfig(RunConfig):
     sample: SampleConfig = SampleConfig()
     penalty: float = Field(0.002, ge=0.0)
     costs: CostConfig = CostConfig()
+    gates: GateConfig = GateConfig(online_parity=False)
     bootstrap_replicates: int = Field(100, ge=20)
     max_failed_share: float = Field(0.05, ge=0.0, lt=1.0)
     max_single_auc: float = Field(0.995, gt=0.5, le=1.0)

@@ -1,4 +1,4 @@
-"""Look at the test rows once: metrics with intervals beside a baseline and the ceiling; and promote what is better."""
+"""Look at the test rows once: metrics with intervals beside a baseline and the ceiling."""
 
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +11,6 @@ from shared.cli.template.config import TemplateConfig
 from shared.cli.template.features import CATEGORICAL, FEATURES
 from shared.cli.template.schema import LABEL, ROW_ID
 from shared.cli.template.train import MODEL, PROBABILITY
-from shared.core.errors import ModelError
 from shared.core.run import StepResult
 from shared.delta import lineage
 from shared.delta.read import latest_version, read
@@ -75,20 +74,3 @@ def ceiling(spark: SparkSession, config: TemplateConfig, test: DataFrame) -> dic
     truth = spark.read.parquet(f"{generator.folder(config)}/truth")
     known = test.select(ROW_ID, LABEL).join(truth, ROW_ID)
     return binary.evaluate(known, label=LABEL, probability=generator.TRUTH).as_dict()
-
-
-def promote(spark: SparkSession, config: TemplateConfig, run_id: str) -> StepResult:
-    """Make the challenger the champion when it beats the baseline beyond chance; refuse it otherwise."""
-    client = tracking.connect(config, MODEL)
-    challenger = models.find(client, MODEL, models.CHALLENGER)
-    found = tracking.read_document(challenger.run, "evaluation")
-    low, baseline = found["test"]["auc_ci"][0], found["baseline"]["auc"]
-    if not low > baseline:
-        raise ModelError(
-            "GATE_REFUSED",
-            f"Version {challenger.version} of {MODEL} is no better than always saying the rate: AUC from {low}.",
-            f"An interval above {baseline}.",
-            "Look at its features; the champion stays.",
-        )
-    champion = models.promote(client, challenger)
-    return StepResult({"promoted_version": champion.version}, model=champion.as_dict())

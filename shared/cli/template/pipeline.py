@@ -2,9 +2,10 @@
 
 from shared.cli.app import Vertical
 from shared.cli.template.config import TemplateConfig, layers
-from shared.cli.template.evaluate import evaluate, promote
+from shared.cli.template.evaluate import evaluate
 from shared.cli.template.features import features
 from shared.cli.template.ingest import ingest
+from shared.cli.template.promote import promote, promote_or_keep
 from shared.cli.template.report import report
 from shared.cli.template.sample import sample
 from shared.cli.template.score_batch import score_batch
@@ -26,4 +27,5 @@ VERTICAL = Vertical(
         "report": report,
     },
     others={},
+    in_run={"promote": promote_or_keep},
 )
