@@ -135,7 +135,7 @@ def _with_time(peeked: Peeked, name: str) -> Peeked:
 
 
 def _spark() -> SparkSession:
-    return get_session(SessionConfig(), "churn-adapt")
+    return get_session(SessionConfig(fast_start=True), "churn-adapt")
 
 
 def _repeated(path: str, peeked: Peeked) -> list[str]:

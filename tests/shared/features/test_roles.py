@@ -6,12 +6,19 @@ from typing import Any
 
 import pytest
 
-from churn.adapt import WORDS
 from shared.core.errors import AcceleratorError
 from shared.core.kinds import Sampled, kind_of, numbers_of
-from shared.features.roles import SURE, Proposal, Role, Told, propose
+from shared.features.roles import SURE, Proposal, Role, Told, Vocabulary, propose
 
 ROWS = 200
+WORDS = Vocabulary(
+    entity=("customer", "account", "user"),
+    label=("churn", "churned", "exited", "attrition", "left", "retained"),
+    positive=("churn", "left", "attrited"),
+    negative=("stay", "existing"),
+    opposite=("retain",),
+    after=("cancellation",),
+)
 
 
 def column(name: str, texts: Sequence[str | None]) -> Sampled:
