@@ -27,7 +27,7 @@ def export(name: str, target: Path) -> int:
     write_frame(
         source, target, name, without_verticals((source / "pyproject.toml").read_text(encoding="utf-8"), others)
     )
-    return len(paths) + 2
+    return len(paths) + 3
 
 
 def write_frame(source: Path, target: Path, name: str, project: str) -> None:

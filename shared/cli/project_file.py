@@ -1,6 +1,7 @@
 """`pyproject.toml` with another set of verticals, edited as text so that its comments stay.
 
-Of a vertical it names: the package, alone or with ``*``, ``.*`` or ``.schema``, in lists; and one contract about its layers.
+Of a vertical it names: the package, alone or with ``*``, ``.*`` or ``.schema``, in lists; its script; and a contract about its
+layers.
 The standard library alone.
 """
 
@@ -24,7 +25,7 @@ _LAYERS: Final = (
     "(algorithms)",
     "sample",
     "schema",
-    "config",
+    "config | (jobs)",
 )
 
 
@@ -37,6 +38,8 @@ def with_vertical(text: str, name: str, known: Sequence[str]) -> str:
     names = "|".join(map(re.escape, known))
     # After the last of the verticals in a list, with the same ending.
     listed = re.compile(rf'"(?:{names})({_ENDINGS})"(?!(?:,\s*"(?:{names}){_ENDINGS}"))')
+    script = re.compile(rf'^({names}) = "\1\.__main__:command"\n', re.MULTILINE)
+    text = script.sub(rf'\g<0>{name} = "{name}.__main__:command"\n', text, count=1)
     blocks = [
         block if re.search(r'name = "\w+ is layered"', block) else listed.sub(rf'\g<0>, "{name}\1"', block)
         for block in _blocks(text)
@@ -57,6 +60,7 @@ def without_verticals(text: str, names: Sequence[str]) -> str:
     some = "|".join(map(re.escape, names))
     item = rf'"(?:{some})(?:\*|\.[\w.*]+)?"'
     kept = []
+    text = re.sub(rf'^(?:{some}) = "(?:{some})\.__main__:command"\n', "", text, flags=re.MULTILINE)
     for block in _blocks(text):
         if re.search(rf'containers = \["(?:{some})"\]', block):
             continue

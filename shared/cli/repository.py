@@ -11,11 +11,10 @@ from typing import Final
 from shared.core.errors import ConfigError, EnvironmentProblem
 from shared.core.jars import root
 
-ALONE: Final = (
-    *("requirements.lock", "ivy.xml", "jars.lock", "Makefile", "setup.sh", ".ci/run", ".gitignore", "LICENSE"),
-    *("CHANGELOG.md", "pyproject.toml"),
+NEEDED: Final = (
+    *("requirements.lock", "Makefile", "setup.sh", ".ci/run", ".gitignore", "LICENSE", "pyproject.toml", "README.md"),
 )
-"""Files at the top that every repository has, besides its README."""
+"""Files at the top that a checkout has."""
 
 _LEFT_OUT: Final = {"__pycache__", ".hypothesis", ".pytest_cache", "warehouse", "mlruns"}
 _SUFFIXES: Final = {".pyc", ".log"}
@@ -33,7 +32,7 @@ def checkout() -> Path:
         EnvironmentProblem: it is an installed copy, which lacks the tests and the files at the top.
     """
     found = root()
-    missing = [name for name in (*ALONE, "tests") if not (found / name).exists()]
+    missing = [name for name in (*NEEDED, "tests") if not (found / name).exists()]
     if missing:
         raise EnvironmentProblem(
             "CHECKOUT_NEEDED", f"{found} lacks {missing}.", "A checkout of the repository.", "Run it from a clone."
@@ -53,17 +52,25 @@ def files_in(folder: Path) -> Iterator[Path]:
 def shared_files(checkout: Path, others: Sequence[str]) -> Iterator[Path]:
     """Return what every vertical needs: the core, its tests, documents, benchmarks that are about none of ``others``."""
     yield from files_in(checkout / "shared")
-    for folder in ("tests", "benchmarks"):
+    for folder in ("tests", "benchmarks", "docs"):
         for path in files_in(checkout / folder):
-            if path.relative_to(checkout / folder).parts[0] not in others and not _is_about(path, others):
+            if not _is_about(path, path.relative_to(checkout / folder).parts, others):
                 yield path
-    yield from files_in(checkout / "docs")
-    yield from (checkout / name for name in ALONE if name != "pyproject.toml")
+    written = {"pyproject.toml", "Makefile", "README.md"}
+    tops = [path for path in sorted(checkout.iterdir()) if path.is_file() and path.name not in {*written, ".git"}]
+    yield from (path for path in (*tops, checkout / ".ci" / "run") if path.suffix not in _SUFFIXES)
 
 
-def _is_about(path: Path, names: Sequence[str]) -> bool:
-    imports = re.compile(rf"^\s*(?:from|import) (?:{'|'.join(names)})\b", re.MULTILINE)
-    return bool(names) and path.suffix == ".py" and bool(imports.search(path.read_text(encoding="utf-8")))
+def _is_about(path: Path, parts: Sequence[str], names: Sequence[str]) -> bool:
+    """Tell whether a file is about one of the verticals: it lies in its folder, imports it, or is a contract that names it."""
+    if not names or path.suffix not in (".py", ".md"):
+        return parts[0] in names
+    some = "|".join(names)
+    if parts[0] in names or re.match(rf"(?:{some})_", path.name):
+        return True
+    text = path.read_text(encoding="utf-8") if path.suffix == ".py" else ""
+    imports = re.search(rf"^\s*(?:from|import) (?:tests\.)?(?:{some})\b", text, re.MULTILINE)
+    return bool(imports) or (parts[0] == "contract" and bool(re.search(rf'"(?:{some})"', text)))
 
 
 def check_empty(target: Path) -> None:
