@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from shared.core.config import Settings
 from shared.core.run import RunConfig
 from shared.deploy.online.settings import ServingConfig
+from shared.evaluation.ab import AbConfig
 from shared.ingest.source import Source
 from shared.registry.gates import GateConfig
 
@@ -197,6 +198,7 @@ class ChurnConfig(RunConfig):
     costs: CostConfig = CostConfig()
     gates: GateConfig = GateConfig()
     serving: ServingConfig = ServingConfig()
+    ab: AbConfig = AbConfig()
     bootstrap_replicates: int = Field(200, ge=20)
     max_failed_share: float = Field(0.05, ge=0.0, lt=1.0)
     max_single_auc: float = Field(0.995, gt=0.5, le=1.0)
@@ -237,7 +239,7 @@ def _check_own_table(data: OwnDataConfig) -> None:
 
 
 # What ingestion and features do not depend on; a setting that is added counts for both until it is named here.
-LATER_SETTINGS = {"tracking_uri", "model", "costs", "gates", "serving", "bootstrap_replicates", "max_single_auc"}
+LATER_SETTINGS = {"tracking_uri", "model", "costs", "gates", "ab", "serving", "bootstrap_replicates", "max_single_auc"}
 _AS_TRAINED = ("shape", "source", "sources", "data", "sample", "label", "split", "model")
 
 

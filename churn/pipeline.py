@@ -4,6 +4,7 @@ from churn import serve
 from churn.adapt import adapt
 from churn.config import ChurnConfig, layers
 from churn.evaluate import evaluate
+from churn.experiment import ab_report
 from churn.features import features, kept_features
 from churn.ingest import ingest, kept_ingestion
 from churn.jobs import JOBS
@@ -35,9 +36,13 @@ VERTICAL = Vertical(
     layers=layers,
     steps=STEPS,
     kept=KEPT,
-    others={"rollback": rollback, "ledger": promotions, "reproduce": reproduce},
+    others={"rollback": rollback, "ledger": promotions, "reproduce": reproduce, "ab-report": ab_report},
     in_run={"promote": promote_or_keep},
     arguments={"reproduce": "run_id"},
     jobs=JOBS.verbs,
     commands=[serve.COMMAND, adapt],
+    shortcuts={
+        "score-batch": {"--split": "ab.split", "--experiment": "ab.experiment"},
+        "ab-report": {"--experiment": "ab.experiment", "--size": "ab.effect"},
+    },
 )

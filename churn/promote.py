@@ -30,7 +30,7 @@ def promote(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult
     client = tracking.connect(config, MODEL)
     judge = partial(judged, spark, config)
     champion = promotion.promote(spark, Warehouse(config.warehouse), client, MODEL, run_id, judge)
-    return StepResult({"champion_version": champion.version}, model=champion.as_dict())
+    return StepResult({"promoted_version": champion.version}, model=champion.as_dict())
 
 
 def promote_or_keep(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
@@ -41,7 +41,7 @@ def promote_or_keep(spark: SparkSession, config: ChurnConfig, run_id: str) -> St
         champion = find_any(tracking.connect(config, MODEL), MODEL, CHAMPION)
         if error.code != "GATE_REFUSED" or champion is None:
             raise
-        return StepResult({"champion_version": champion.version, "refused": error.found}, model=champion.as_dict())
+        return StepResult({"kept_version": champion.version, "refused": error.found}, model=champion.as_dict())
 
 
 def rollback(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:

@@ -90,7 +90,9 @@ class Scores(NamedTuple):
 def report(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     """Write the report of the newest evaluated model, or of that of training run --run-id, as one HTML file."""
     content = contents(spark, config, run_id)
+    client = tracking.connect(config, MODEL)
     path = html.write(content, tracking.local_folder(config) / "reports" / run_id / "report.html")
+    client.log_artifact(_reported(client, run_id).run.info.run_id, str(path))  # with the model it tells of
     return StepResult({"bytes": path.stat().st_size}, report=str(path))
 
 

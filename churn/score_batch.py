@@ -4,12 +4,13 @@ Scoring the same customers with the same model again gives the same table.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from churn import experiment
 from churn.algorithms import reasons
 from churn.algorithms.candidates import PROBABILITY, Inputs
 from churn.config import DECISIONS, ChurnConfig, as_trained
@@ -25,6 +26,7 @@ from shared.delta.tables import Warehouse
 from shared.delta.write import overwrite
 from shared.evaluation.thresholds import Costs
 from shared.registry import models, tracking
+from shared.registry.versions import Registered
 
 SCORES = "gold_churn_scores"
 _REASONS = 3
@@ -33,24 +35,24 @@ _REASONS = 3
 def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     """Score the customers at risk now with the champion, with a decision and the three main reasons.
 
-    The threshold follows from the costs of this command.
+    The threshold follows from the costs of this command. With --split, e.g. ``champion=0.9,challenger=0.1``, each alias
+    scores its share of the customers, and who got which is recorded for `ab-report`.
 
     Raises:
         DataError: there is nobody to score; the scores stay as they are.
     """
     client = tracking.connect(config, MODEL)
-    champion = models.find(client, MODEL, models.CHAMPION)
-    training = tracking.read_document(champion.run, "training")
-    config = as_trained(tracking.read_document(champion.run, "config"), config)
+    arms = experiment.arms(client, config)
+    first = arms[0].model
+    config = as_trained(tracking.read_document(first.run, "config"), config)
     costs = Costs(**config.costs.model_dump())
     contact, leave = DECISIONS
     warehouse = Warehouse(config.warehouse)
     source, target = warehouse.table(FEATURES), warehouse.table(SCORES)
     version = latest_version(spark, source)
-    inputs = Inputs(**{name: tuple(columns) for name, columns in training["inputs"].items()})
     features = read(spark, source, version)
-    rows = population(features, config)
-    scored = reasons.with_contributions(rows, models.load(champion), inputs, training["typical"], key=ROW_KEY).cache()
+    rows = experiment.with_arm(population(features, config), config, arms)
+    scored = reduce(DataFrame.unionByName, [_scored(rows, arm.model) for arm in arms]).cache()
     scores = scored.select(
         CUSTOMER_ID,
         SNAPSHOT_DATE,
@@ -59,7 +61,8 @@ def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepRe
         F.when(F.col(PROBABILITY) >= costs.threshold, contact).otherwise(leave).alias("decision"),
         F.slice("contributions", 1, _REASONS).alias("reasons"),
         F.lit(MODEL).alias("model_name"),
-        F.lit(champion.version).alias("model_version"),
+        "model_version",
+        experiment.ALIAS,
     )
     work: list[Callable[[], Any]] = [
         partial(overwrite, scores, target, schema_may_change=True),
@@ -67,13 +70,22 @@ def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepRe
         partial(lineage.record, spark, warehouse, run_id, "score-batch", [(source, version)]),
     ]
     written, contacted, _ = in_parallel(spark, work)
+    experiment.record(spark, config, run_id, scores, arms, version)
     scored.unpersist()
     has_left = {"left_already": features.where(F.col(LABEL) == 1).count()} if config.shape == "customers" else {}
     return StepResult(
         {"rows_written": written.rows, "to_contact": contacted, "threshold": costs.threshold, **has_left},
         tables={SCORES: {"path": target.path or target.name, "version": written.version, "rows": written.rows}},
-        model=champion.as_dict(),
+        model=first.as_dict(),
     )
+
+
+def _scored(rows: DataFrame, model: Registered) -> DataFrame:
+    """Return the rows of the arm of ``model`` with their scores and reasons."""
+    training = tracking.read_document(model.run, "training")
+    inputs = Inputs(**{name: tuple(columns) for name, columns in training["inputs"].items()})
+    own = rows.where(F.col(experiment.ALIAS) == model.alias).withColumn("model_version", F.lit(model.version))
+    return reasons.with_contributions(own, models.load(model), inputs, training["typical"], key=ROW_KEY)
 
 
 def population(features: DataFrame, config: ChurnConfig) -> DataFrame:

@@ -116,6 +116,6 @@ def _refused(challenger: Registered, reason: str) -> ModelError:
     return ModelError(
         "GATE_REFUSED",
         f"Version {challenger.version} of {challenger.name} is not promoted: {reason}.",
-        "Every gate passed.",
+        "All gates have to pass.",
         "Look at its report, or at the settings gates.*; the champion stays.",
     )

@@ -14,7 +14,7 @@ from churn import train
 from churn.config import ChurnConfig, layers
 from churn.features import FEATURES
 from churn.ingest import kept_ingestion
-from churn.pipeline import STEPS
+from churn.pipeline import STEPS, VERTICAL
 from churn.schema import EVENT_LOG
 from churn.score_batch import SCORES
 from shared.core.run import KEPT_FROM
@@ -120,7 +120,7 @@ def test_a_run_is_reproduced_from_its_table_versions_wherever_the_warehouse_is(
     table = Warehouse(str(moved)).table(FEATURES)
     read(spark, table).where("pmod(hash(customer_id), 2) = 0").write.format("delta").mode("overwrite").save(table.path)
 
-    result = churn("reproduce", "--json", "--warehouse", moved, "--run-id", small_run["run_id"])
+    result = churn("reproduce", small_run["run_id"], "--json", "--warehouse", moved)
 
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["steps"][0]["metrics_equal"] >= 6
@@ -154,7 +154,7 @@ def test_the_report_is_one_file_without_links_outward(small_run: dict[str, Any])
     assert not any(f'{attribute}="http' in text for attribute in ("src", "href"))
 
 
-@pytest.mark.parametrize("verb", [*STEPS, "run", "reproduce"])
+@pytest.mark.parametrize("verb", [*STEPS, "run", *VERTICAL.others])
 def test_every_verb_has_help(churn: Churn, verb: str) -> None:
     assert churn(verb, "--help").exit_code == 0
 

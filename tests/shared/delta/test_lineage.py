@@ -74,3 +74,19 @@ def test_a_run_that_recorded_nothing_has_no_rows_and_an_unknown_version_or_table
         lineage.record(spark, warehouse, "run-1", "train", [(table, 9)])
     with pytest.raises(DataError, match=r"TABLE_MISSING.*silver_x_absent"):
         lineage.record(spark, warehouse, "run-1", "train", [(warehouse.table("silver_x_absent"), 0)])
+
+
+def test_a_version_that_is_gone_or_is_another_is_told_from_the_one_that_was_read(
+    spark: SparkSession, warehouse: Warehouse, table: TableRef
+) -> None:
+    digests = lineage.record(spark, warehouse, "run-1", "train", [(table, 1)])
+
+    lineage.check_digest(spark, table, 1, digests["silver_x_rows"])
+    with pytest.raises(DataError, match=r"TABLE_CHANGED.*check --warehouse"):
+        lineage.check_digest(spark, table, 0, digests["silver_x_rows"])
+    with pytest.raises(DataError, match=r"VERSION_GONE\] Version 7 of silver_x_rows"):
+        lineage.check_digest(spark, table, 7, "")
+    for file in Path(table.path or "").glob("*.parquet"):
+        file.unlink()  # as VACUUM does
+    with pytest.raises(DataError, match=r"VERSION_GONE\] Version 0 of silver_x_rows"):
+        lineage.check_digest(spark, table, 0, "")

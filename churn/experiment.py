@@ -1,0 +1,264 @@
+"""Experiments: which model scores which customer, who got which, and what came of it.
+
+A customer's arm is a hash of the experiment's name, the seed and the customer, so it stays the same from one scoring to
+the next, and has nothing to do with the split into training and test rows. Outcomes are compared by customer, by the first
+snapshot at which he was scored in the experiment.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame, Row, SparkSession, Window
+from pyspark.sql import functions as F
+
+from churn.algorithms.candidates import PROBABILITY
+from churn.config import ChurnConfig
+from churn.features import FEATURES
+from churn.schema import CUSTOMER_ID, LABEL, SNAPSHOT_DATE
+from churn.train import MODEL, ROW_KEY
+from shared.core import clock
+from shared.core.columns import Column, Table
+from shared.core.draws import Draw
+from shared.core.errors import DataError
+from shared.core.run import StepResult
+from shared.delta.read import latest_version, read
+from shared.delta.tables import Warehouse, create
+from shared.delta.write import append_once
+from shared.evaluation import ab, binary
+from shared.registry.tracking import MlflowClient
+from shared.registry.versions import CHALLENGER, CHAMPION, Registered, find
+
+ALIAS = "model_alias"
+ASSIGNMENTS = Table(
+    "ops_churn_assignments",
+    (
+        Column("experiment", "string", "name of the experiment", nullable=False),
+        Column(CUSTOMER_ID, "string", "the customer", nullable=False, pii=True),
+        Column(SNAPSHOT_DATE, "date", "day he was scored for; null where the data have no dates"),
+        Column(ALIAS, "string", "the arm: alias of the model that scored him", nullable=False),
+        Column("model_version", "int", "version behind the alias then", nullable=False),
+        Column("share", "double", "share of the customers that the arm was to get", nullable=False),
+        Column(PROBABILITY, "double", "the score", nullable=False),
+        Column("decision", "string", "contact or leave", nullable=False),
+        Column("features_version", "bigint", "version of the feature table he was scored from", nullable=False),
+        Column("run_id", "string", "run that scored him", nullable=False),
+        Column("assigned_ts", "timestamp", "when", nullable=False),
+    ),
+    append_only=True,
+    description="Who was scored by which model in which experiment.",
+)
+_DRAWN_BY = ("experiment", CUSTOMER_ID, SNAPSHOT_DATE, ALIAS, "model_version")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A model and the share of the customers it scores."""
+
+    model: Registered
+    share: float
+
+
+def arms(client: MlflowClient, config: ChurnConfig) -> tuple[Arm, ...]:
+    """Return who scores: the aliases of ``ab.split``, or the champion alone.
+
+    Raises:
+        ConfigError: an alias is an address or a path.
+        ModelError: no model has the alias.
+    """
+    split = config.ab.split or {CHAMPION: 1.0}
+    return tuple(Arm(find(client, MODEL, alias), share) for alias, share in split.items())
+
+
+def with_arm(customers: DataFrame, config: ChurnConfig, who: Sequence[Arm]) -> DataFrame:
+    """Add `model_alias`: the arm each customer belongs to."""
+    place = Draw(config.seed).uniform(f"experiment/{config.ab.experiment}", CUSTOMER_ID)
+    *others, last = who
+    arm, reached = F.lit(last.model.alias), sum(each.share for each in others)
+    for each in reversed(others):
+        arm = F.when(place < reached, each.model.alias).otherwise(arm)
+        reached -= each.share
+    return customers.withColumn(ALIAS, arm)
+
+
+def record(
+    spark: SparkSession,
+    config: ChurnConfig,
+    run_id: str,
+    scores: DataFrame,
+    who: Sequence[Arm],
+    features_version: int,
+) -> int:
+    """Append who got which model, unless it is recorded already, and return the number of rows appended.
+
+    Args:
+        spark: session.
+        config: settings; without ``ab.split`` there is no experiment and nothing is recorded.
+        run_id: of the scoring.
+        scores: rows as in `gold_churn_scores`.
+        who: the arms.
+        features_version: version of the feature table that was scored.
+    """
+    if not config.ab.split:
+        return 0
+    ref = Warehouse(config.warehouse).table(ASSIGNMENTS.name)
+    create(spark, ref, ASSIGNMENTS)
+    shares = F.create_map(*(F.lit(part) for each in who for part in (each.model.alias, each.share)))
+    rows = scores.select(
+        F.lit(config.ab.experiment).alias("experiment"),
+        CUSTOMER_ID,
+        SNAPSHOT_DATE,
+        ALIAS,
+        F.col("model_version").cast("int").alias("model_version"),
+        shares[F.col(ALIAS)].alias("share"),
+        PROBABILITY,
+        "decision",
+        F.lit(features_version).cast("bigint").alias("features_version"),
+        F.lit(run_id).alias("run_id"),
+        F.lit(clock.utc_now()).alias("assigned_ts"),
+    )
+    known = read(spark, ref).select(*(F.col(name).alias(f"_{name}") for name in _DRAWN_BY))
+    new = rows.join(known, [F.col(name).eqNullSafe(F.col(f"_{name}")) for name in _DRAWN_BY], "left_anti").cache()
+    written = append_once(new, ref, app_id=f"assignments:{run_id}", version=0)
+    new.unpersist()
+    return written.rows
+
+
+def ab_report(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
+    """Compare the arms of an experiment on the outcomes known by now, or say how many customers one would need (--size).
+
+    Rates with Newcombe's interval, retained value per customer with Welch's; the model's metrics are those of each arm on
+    its own customers. Before all, whether the split worked.
+
+    Raises:
+        DataError: nobody was assigned in the experiment, and no size was asked for.
+        ConfigError: the size cannot be.
+    """
+    drawn, shares = _drawn(spark, config)
+    needed = {} if config.ab.effect is None else _needed(config, _past_rate(spark, config), shares or config.ab.split)
+    if not shares:
+        if needed:
+            return StepResult(needed)
+        raise DataError(
+            "EXPERIMENT_EMPTY",
+            f"Nobody was assigned in the experiment '{config.ab.experiment}'.",
+            f"Rows of score-batch --split in {ASSIGNMENTS.name}.",
+            "Score with --split champion=0.9,challenger=0.1, or plan with --size.",
+        )
+    customers = _first_of_each(drawn).cache()
+    of_arm = {row[ALIAS]: row["count"] for row in customers.groupBy(ALIAS).count().collect()}
+    known = _with_outcome(spark, config, customers).cache()
+    found = {row[ALIAS]: row for row in _summaries(known, config)}
+    chance = ab.sample_ratio_p_value(of_arm, shares)
+    result = StepResult(
+        {
+            "experiment": config.ab.experiment,
+            "customers": {arm: of_arm.get(arm, 0) for arm in shares},
+            "outcome_known": {arm: found[arm]["rows"] if arm in found else 0 for arm in shares},
+            "crossed_over": drawn.select(CUSTOMER_ID).distinct().count() - sum(of_arm.values()),
+            "sample_ratio_p_value": chance,
+            "split_works": chance >= ab.MISMATCH,
+            **needed,
+        },
+        metrics={arm: _metrics(known.where(F.col(ALIAS) == arm), row) for arm, row in found.items()},
+        rows=_differences(found, shares, config.ab.level),
+    )
+    for rows in (customers, known):
+        rows.unpersist()
+    return result
+
+
+def _drawn(spark: SparkSession, config: ChurnConfig) -> tuple[DataFrame, dict[str, float]]:
+    """Return the rows of the experiment, and the share that each arm was to get last."""
+    ref = Warehouse(config.warehouse).table(ASSIGNMENTS.name)
+    create(spark, ref, ASSIGNMENTS)
+    drawn = read(spark, ref).where(F.col("experiment") == config.ab.experiment)
+    shares = drawn.groupBy(ALIAS).agg(F.max_by("share", "assigned_ts").alias("share"))
+    return drawn, {row[ALIAS]: row["share"] for row in shares.orderBy(ALIAS).collect()}
+
+
+def _first_of_each(drawn: DataFrame) -> DataFrame:
+    """Return one row per customer, of the first snapshot; who was in two arms is left out."""
+    of_customer = Window.partitionBy(CUSTOMER_ID)
+    order = of_customer.orderBy(F.col(SNAPSHOT_DATE).asc_nulls_first(), "assigned_ts", "model_version")
+    numbered = drawn.withColumns(
+        {"_place": F.row_number().over(order), "_arms": F.size(F.collect_set(ALIAS).over(of_customer))}
+    )
+    return numbered.where("_place = 1 AND _arms = 1").drop("_place", "_arms")
+
+
+def _with_outcome(spark: SparkSession, config: ChurnConfig, customers: DataFrame) -> DataFrame:
+    """Return the customers whose outcome is known by now, with `label`.
+
+    Where the data have no dates, that is once the table was made again after the scoring.
+    """
+    ref = Warehouse(config.warehouse).table(FEATURES)
+    newest = latest_version(spark, ref)
+    labels = read(spark, ref, newest).where(F.col(LABEL).isNotNull())
+    labels = labels.select(LABEL, *(F.col(name).alias(f"_{name}") for name in ROW_KEY))
+    is_same = [F.col(name).eqNullSafe(F.col(f"_{name}")) for name in ROW_KEY]
+    is_later = F.col(SNAPSHOT_DATE).isNotNull() | (F.col("features_version") < newest)
+    return customers.where(is_later).join(labels, is_same).drop(*(f"_{name}" for name in ROW_KEY))
+
+
+def _summaries(known: DataFrame, config: ChurnConfig) -> list[Row]:
+    costs = config.costs
+    value = costs.value_saved * (1 - F.col(LABEL)) - costs.contact * (F.col("decision") == "contact").cast("int")
+    return (
+        known.withColumn("value", value.cast("double"))
+        .groupBy(ALIAS)
+        .agg(
+            F.count("*").alias("rows"),
+            F.sum(LABEL).cast("long").alias("left"),
+            F.avg("value").alias("value"),
+            F.var_samp("value").alias("variance"),
+        )
+        .collect()
+    )
+
+
+def _metrics(rows: DataFrame, summary: Row) -> dict[str, Any]:
+    own: dict[str, Any] = {"churn_rate": summary["left"] / summary["rows"], "value_per_customer": summary["value"]}
+    if not 0 < summary["left"] < summary["rows"]:
+        return own | {"rows": summary["rows"]}  # nothing can be ranked
+    return own | binary.evaluate(rows, label=LABEL, probability=PROBABILITY).as_dict()
+
+
+def _differences(found: Mapping[str, Row], shares: Mapping[str, float], level: float) -> list[dict[str, Any]]:
+    """Return each other arm against the champion, or against the first, where both have outcomes."""
+    first = CHAMPION if CHAMPION in shares else min(shares)
+    rows = []
+    for arm in sorted(shares.keys() - {first}):
+        pair = [found[name] for name in (first, arm) if name in found and found[name]["rows"] > 1]
+        if len(pair) == 2:
+            left = [(each["left"], each["rows"]) for each in pair]
+            value = [(each["value"], each["variance"], each["rows"]) for each in pair]
+            for what, difference in (
+                ("churn_rate", ab.rates(left[0], left[1], level)),
+                ("value_per_customer", ab.means(value[0], value[1], level)),
+            ):
+                rows.append({"what": what, "arms": f"{arm} - {first}", **asdict(difference)})
+    return rows
+
+
+def _past_rate(spark: SparkSession, config: ChurnConfig) -> float:
+    """Return the churn rate of the newest snapshot whose outcome is known, which the next one is taken to be like."""
+    rows = read(spark, Warehouse(config.warehouse).table(FEATURES)).where(F.col(LABEL).isNotNull())
+    by_day = rows.groupBy(SNAPSHOT_DATE).agg(F.avg(LABEL).alias("rate")).orderBy(F.col(SNAPSHOT_DATE).desc()).first()
+    if by_day is None:
+        raise DataError("LABEL_MISSING", f"No outcome is known in {FEATURES}.", "", "Run features on older data.")
+    return float(by_day["rate"])
+
+
+def _needed(config: ChurnConfig, rate: float, shares: Mapping[str, float]) -> dict[str, Any]:
+    effect = config.ab.effect or 0.0
+    names = list(shares) or [CHAMPION, CHALLENGER]
+    first = CHAMPION if CHAMPION in names else names[0]
+    needed: dict[str, int] = {first: 0}
+    for name in names:
+        if name == first:
+            continue
+        pair = (shares.get(first, 0.5), shares.get(name, 0.5))
+        rows = ab.rows_needed(rate, effect, share=pair[1] / sum(pair), level=config.ab.level, power=config.ab.power)
+        needed |= {first: max(needed[first], rows[0]), name: rows[1]}
+    return {"past_rate": rate, "effect": effect, "power": config.ab.power, "customers_needed": needed}
