@@ -6,7 +6,7 @@ snapshot at which he was scored in the experiment.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pyspark.sql import DataFrame, Row, SparkSession, Window
@@ -237,7 +237,8 @@ def _differences(found: Mapping[str, Row], shares: Mapping[str, float], level: f
                 ("churn_rate", ab.rates(left[0], left[1], level)),
                 ("value_per_customer", ab.means(value[0], value[1], level)),
             ):
-                rows.append({"what": what, "arms": f"{arm} - {first}", **asdict(difference)})
+                bounds = {"difference": difference.value, "low": difference.low, "high": difference.high}
+                rows.append({"what": what, "arms": f"{arm} - {first}", **bounds})
     return rows
 
 

@@ -23,10 +23,8 @@ from shared.registry import models, tracking
 from shared.registry.versions import CHALLENGER, CHAMPION, find, point
 from tests.churn.conftest import QUICK, Churn, telco_like
 
-WORSE = SQLTransformer(statement="SELECT * EXCEPT (probability), 0.3 * probability + 0.35 AS probability FROM __THIS__")
-BETTER = SQLTransformer(
-    statement="SELECT * EXCEPT (probability), 0.6D * label + 0.4D * probability AS probability FROM __THIS__"
-)
+WORSE = "0.3D * probability + 0.35D"
+BETTER = "0.6D * label + 0.4D * probability"
 
 
 class Telco:
@@ -38,8 +36,8 @@ class Telco:
         self.client = tracking.connect(self.config, "churn")
         self.champion = find(self.client, "churn", CHAMPION)
 
-    def challenge(self, name: str, *stages: SQLTransformer, **changed: Any) -> models.Registered:
-        """Register the champion with further stages as a challenger; its evaluation is the champion's, but for ``changed``."""
+    def challenge(self, name: str, probability: str = "probability", **changed: Any) -> models.Registered:
+        """Register the champion with another probability as challenger; its evaluation is the same, but for ``changed``."""
         training, evaluation, config = (
             tracking.read_document(self.champion.run, kind) for kind in ("training", "evaluation", "config")
         )
@@ -48,7 +46,8 @@ class Telco:
             tracking.write_document(run, "config", config)
             tracking.write_document(run, "training", training)
             tracking.write_document(run, "evaluation", {**evaluation, **changed})
-            whole = PipelineModel([models.load(self.champion), *stages])
+            statement = f"SELECT * EXCEPT (probability), {probability} AS probability FROM __THIS__"
+            whole = PipelineModel([models.load(self.champion), SQLTransformer(statement=statement)])
             return models.register(self.client, run, "churn", whole)
 
     def promote(self, *settings: str) -> Result:
