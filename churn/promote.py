@@ -1,10 +1,11 @@
 """Promote, keep or roll back: the challenger and the champion on the same test rows of the same version of the table."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from churn.algorithms.candidates import PROBABILITY
@@ -54,7 +55,14 @@ def rollback(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
 def promotions(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     """Show every promotion, refusal and rollback, oldest first."""
     rows = ledger.entries(spark, Warehouse(config.warehouse), MODEL).collect()
-    return StepResult({"decisions": len(rows)}, rows=[row.asDict() for row in rows])
+    return StepResult({"decisions": len(rows)}, rows=[_shown(row) for row in rows])
+
+
+def _shown(row: Row) -> dict[str, Any]:
+    """Return a row of the ledger with what only a program reads as one value."""
+    found = row.asDict() | {"verdict": json.loads(row["verdict"])}
+    details = {name: found.pop(name) for name in ("event_id", "after_event", "champion_run_id", "verdict")}
+    return found | {"details": details}
 
 
 def judged(spark: SparkSession, config: ChurnConfig, challenger: Registered, champion: Registered | None) -> Verdict:

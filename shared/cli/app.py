@@ -186,7 +186,8 @@ def _metric_table(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _row_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    cells = [[*rows[0]], *([_shown(value) for value in row.values()] for row in rows)]
+    names = [name for name, value in rows[0].items() if not isinstance(value, Mapping)]  # those are for --json
+    cells = [names, *([_shown(row[name]) for name in names] for row in rows)]
     widths = [max(len(row[place]) for row in cells) for place in range(len(cells[0]))]
     return [
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells

@@ -57,7 +57,7 @@ class StepResult:
         metrics: per kind (``test``, ``baseline``, ``ceiling``) the metrics of the field.
         model: ``name``, ``version`` and ``alias`` of the registered model.
         report: path of the HTML report.
-        rows: what a verb lists, as one table.
+        rows: what a verb lists, as one table; a mapping among the values is shown with --json alone.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)

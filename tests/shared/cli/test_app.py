@@ -186,3 +186,31 @@ def test_the_command_returns_when_it_ends_well_and_leaves_with_the_code_of_an_er
         left = end.code
 
     assert left == code
+
+
+def test_a_verb_lists_rows_and_takes_what_it_is_about_as_argument(spark: SparkSession) -> None:
+    def listing(spark: SparkSession, config: Config, run_id: str) -> StepResult:
+        return StepResult(rows=[{"about": run_id, "share": 0.12345, "more": {"a": 1}}])
+
+    lists = replace(VERTICAL, others={"list": listing}, arguments={"list": "run_id"})
+
+    def told(*arguments: str) -> str:
+        return CliRunner().invoke(command_line(lists), ["list", *arguments]).stdout
+
+    assert "about  share\n  this   0.1235" in told("this")
+    assert json.loads(told("--json", "--run-id", "that"))["rows"] == [
+        {"about": "that", "share": 0.12345, "more": {"a": 1}}
+    ]
+
+
+def test_run_may_do_another_step_in_place_of_a_verb(spark: SparkSession) -> None:
+    def gentle(spark: SparkSession, config: Config, run_id: str) -> StepResult:
+        return StepResult({"gentle": True})
+
+    both = replace(VERTICAL, in_run={"count": gentle})
+
+    def facts(verb: str) -> dict[str, object]:
+        return json.loads(CliRunner().invoke(command_line(both), [verb, "--json"]).stdout)["steps"][0]
+
+    assert facts("run")["gentle"] is True
+    assert facts("count")["rows_read"] == 5
