@@ -24,6 +24,7 @@ from shared.deploy import manifests
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "churn" / "deploy" / "databricks.yml"
 SCHEMA = "DATABRICKS_BUNDLE_SCHEMA"
+CRD = "SPARK_OPERATOR_CRD"
 # Verbs that jobs name before the vertical has them; the list may only get shorter.
 NOT_YET = {"monitor", "retrain"}
 
@@ -152,6 +153,36 @@ def test_each_job_is_one_application_of_the_image() -> None:
         assert spec["pyFiles"].removeprefix("local://") in image
         assert f"apache/spark:{spec['runtimeVersions']['sparkVersion']}-" in image
     assert f"pyspark=={manifests.SPARK_VERSION}" in (ROOT / "requirements.lock").read_text()
+
+
+def closed(schema: Any) -> Any:
+    """Return a schema of Kubernetes that refuses unknown keys, which the original lets pass."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    extra = {"additionalProperties": False} if "properties" in schema and "additionalProperties" not in schema else {}
+    return {key: closed(value) for key, value in schema.items()} | extra
+
+
+def test_a_closed_schema_refuses_an_unknown_key() -> None:
+    schema = {"properties": {"a": {"properties": {"b": {"type": "string"}}, "type": "object"}}, "type": "object"}
+
+    jsonschema.validate({"a": {"b": "x"}}, closed(schema))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"a": {"c": "x"}}, closed(schema))
+
+
+def test_the_applications_keep_the_schema_of_the_operator() -> None:
+    if CRD not in os.environ:
+        pytest.skip(
+            f"{CRD} names no file; the operator's chart has it: crds/sparkapplications.spark.apache.org-v1.yaml"
+        )
+    versions = yaml.safe_load(Path(os.environ[CRD]).read_text())["spec"]["versions"]
+    schema = next(each for each in versions if each["name"] == "v1")["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+    for each in read(ROOT / "churn" / "deploy" / "spark-application.yaml"):
+        jsonschema.validate(each["spec"], closed(schema))
 
 
 def test_the_airflow_example_has_a_dag_for_each_job_and_its_order() -> None:
