@@ -88,7 +88,8 @@ def reproduce(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResu
         raise ModelError(
             "NOT_REPRODUCED", f"Metrics of run {run_id} differ: {differing}.", "The same.", "Compare pins."
         )
-    return StepResult({"reproduced": run_id, "metrics_equal": len(before)}, metrics={"validation": before})
+    shown = {name.removeprefix("validation_"): value for name, value in before.items()}
+    return StepResult({"reproduced": run_id, "metrics_equal": len(before)}, metrics={"validation": shown})
 
 
 def _is_same(before: float, now: float | None) -> bool:

@@ -89,7 +89,7 @@ def gain(
     if found["gain"] is None or not found["bounds"]:
         raise DataError("LABEL_ONE_CLASS", f"No replicate has both values of '{label}'.", "", "Evaluate on more rows.")
     low, high = found["bounds"]
-    return Gain(found["gain"], low, high, pairs.count())
+    return Gain(found["gain"] + 0.0, low + 0.0, high + 0.0, pairs.count())  # no -0
 
 
 def slice_losses(pairs: DataFrame, slices: Sequence[str], *, label: str) -> dict[str, list[dict[str, Any]]]:
