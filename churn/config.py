@@ -18,6 +18,8 @@ from shared.deploy.online.settings import ServingConfig
 from shared.evaluation.ab import AbConfig
 from shared.ingest.source import Source
 from shared.registry.gates import GateConfig
+from shared.tuning.config import TuningConfig
+from shared.tuning.space import Parameter, Space, with_order
 
 MODEL = "churn"
 """Name of the registered model."""
@@ -160,6 +162,46 @@ class ModelConfig(Settings):
         return self
 
 
+# What can be searched for each candidate, and over what, unless tuning.space says otherwise. What two of them share is
+# searched with the first of a model's candidates.
+SEARCHED: Mapping[str, Mapping[str, Parameter]] = {
+    "logistic": {
+        "logistic_penalty": Parameter(low=0.0001, high=0.3, log=True, points=5, simpler="high"),
+        "knots": Parameter(low=1, high=9),
+    },
+    "forest": {
+        "forest_trees": Parameter(low=50, high=150),
+        "forest_depth": Parameter(low=4, high=12),
+        "tree_leaf": Parameter(low=2, high=50, log=True, simpler="high"),
+    },
+    "boosted": {
+        "boosted_trees": Parameter(low=10, high=60),
+        "boosted_depth": Parameter(low=1, high=4, points=4),
+        "boosted_step": Parameter(low=0.05, high=0.5, log=True),
+        "tree_leaf": Parameter(low=2, high=50, log=True, simpler="high"),
+    },
+}
+
+
+def space_of(candidate: str, model: ModelConfig, own: Mapping[str, Parameter]) -> Space:
+    """Return what is searched for a candidate; empty where nothing is.
+
+    Args:
+        candidate: one of ``model.candidates``.
+        model: the settings; a candidate before this one in them takes what both share.
+        own: ``tuning.space``.
+
+    Raises:
+        ConfigError: SPACE_INVALID: a name that is none of the candidates in use, or a value that the model refuses.
+    """
+    in_use = [name for name in model.candidates if name in SEARCHED]
+    owners = {setting: name for name in reversed(in_use) for setting in SEARCHED[name]}
+    known = {setting: SEARCHED[name][setting] for setting, name in owners.items()}
+    declared = Space.of(with_order(own, known) if own else known, ModelConfig, list(owners))
+    parameters = {name: each for name, each in declared.parameters.items() if owners[name] == candidate}
+    return Space(parameters, declared.whole & parameters.keys())
+
+
 class CostConfig(Settings):
     """The money of one customer.
 
@@ -195,6 +237,7 @@ class ChurnConfig(RunConfig):
     label: LabelConfig = LabelConfig()
     split: SplitConfig = SplitConfig()
     model: ModelConfig = ModelConfig()
+    tuning: TuningConfig = TuningConfig()
     costs: CostConfig = CostConfig()
     gates: GateConfig = GateConfig()
     serving: ServingConfig = ServingConfig()
@@ -211,6 +254,11 @@ class ChurnConfig(RunConfig):
             raise ValueError(
                 "shape customers has no dates to split by; set split.by=customer, split.validation=0.2, split.test=0.2"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _space(self) -> "ChurnConfig":
+        space_of(self.model.candidates[0], self.model, self.tuning.space)
         return self
 
     @model_validator(mode="after")
@@ -239,7 +287,17 @@ def _check_own_table(data: OwnDataConfig) -> None:
 
 
 # What ingestion and features do not depend on; a setting that is added counts for both until it is named here.
-LATER_SETTINGS = {"tracking_uri", "model", "costs", "gates", "ab", "serving", "bootstrap_replicates", "max_single_auc"}
+LATER_SETTINGS = {
+    "tracking_uri",
+    "model",
+    "tuning",
+    "costs",
+    "gates",
+    "ab",
+    "serving",
+    "bootstrap_replicates",
+    "max_single_auc",
+}
 _AS_TRAINED = ("shape", "source", "sources", "data", "sample", "label", "split", "model")
 
 

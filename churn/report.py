@@ -32,8 +32,8 @@ from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse, exists
 from shared.evaluation import thresholds
 from shared.registry import models, tracking
-from shared.report import binary, html
-from shared.report.html import Headline, RunReport
+from shared.report import binary, html, searching
+from shared.report.html import Headline, RunReport, SearchTable
 from shared.report.numbers import number, percent, points
 
 _MEANINGS = {
@@ -115,6 +115,7 @@ def contents(spark: SparkSession, config: ChurnConfig, run_id: str) -> RunReport
     ]
     parts, scores, silver, quality = in_parallel(spark, looked_up)
     decided = binary.decided_at(evaluation, costs)
+    searches, searches_note = _searches(model, training)
     return RunReport(
         title=_TITLES[then.shape],
         subtitle="Customer churn",
@@ -130,6 +131,8 @@ def contents(spark: SparkSession, config: ChurnConfig, run_id: str) -> RunReport
         "chosen on. Intervals hold 95% of the bootstrap replicates, drawn by customer.",
         candidates=_candidates(training["validation"]),
         chosen=_CANDIDATES[training["chosen"]],
+        searches=searches,
+        searches_note=searches_note,
         figures=binary.plots(evaluation, decided, costs, positives="churners"),
         features=_features(evaluation, training, scores),
         features_note=_FEATURES_NOTE,
@@ -252,6 +255,13 @@ def _headlines(evaluation: Mapping[str, Any], decided: thresholds.Confusion, cos
 
 def _candidates(validation: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
     return {_CANDIDATES[name]: {kind: values[kind] for kind in _MEANINGS} for name, values in validation.items()}
+
+
+def _searches(model: models.Registered, training: Mapping[str, Any]) -> tuple[list[SearchTable], str]:
+    if not training.get("is_tuned"):
+        return [], ""
+    document = tracking.read_document(model.run, "tuning")
+    return searching.tables(document, _CANDIDATES), searching.note(document, group="customer")
 
 
 def _period(part: Row) -> str:

@@ -14,9 +14,9 @@ from pyspark.ml import PipelineModel, Transformer
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from churn.algorithms import candidates, reasons
+from churn.algorithms import candidates, reasons, tuning
 from churn.algorithms.candidates import PROBABILITY, Inputs
-from churn.config import DECISIONS, ChurnConfig, ModelConfig
+from churn.config import DECISIONS, SEARCHED, ChurnConfig, ModelConfig
 from churn.config import MODEL as MODEL
 from churn.features import BOOKKEEPING, FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL, OUTCOME_END_DATE, SNAPSHOT_DATE
@@ -24,9 +24,9 @@ from shared.core.config import redacted
 from shared.core.errors import DataError, ModelError
 from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
-from shared.delta import lineage
+from shared.delta import lineage, made_from
 from shared.delta.read import latest_version, read
-from shared.delta.tables import Warehouse
+from shared.delta.tables import Warehouse, detail
 from shared.deploy.export import publish
 from shared.evaluation.binary import BinaryMetrics, evaluate
 from shared.evaluation.calibration import SCALINGS
@@ -34,6 +34,11 @@ from shared.evaluation.costs import Costs
 from shared.features import leakage
 from shared.features import selection as selecting
 from shared.registry import models, tracking
+from shared.tuning import folds as folding
+from shared.tuning.folds import Fold
+from shared.tuning.search import Search
+from shared.tuning.space import Space
+from shared.tuning.trials import Trials
 
 ROW_KEY = (CUSTOMER_ID, SNAPSHOT_DATE)
 
@@ -62,7 +67,7 @@ class Trained:
 
 
 def train(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
-    """Train, choose, calibrate and register a model."""
+    """Search settings where a budget is set; train, choose, calibrate and register a model."""
     version = latest_version(spark, Warehouse(config.warehouse).table(FEATURES))
     return _train(spark, config, run_id, version)
 
@@ -149,6 +154,7 @@ def _train(spark: SparkSession, config: ChurnConfig, run_id: str, version: int) 
     warehouse = Warehouse(config.warehouse)
     rows = _rows(spark, config, version)
     with tracking.training_run(config, run_id, {FEATURES: version}) as run:
+        config, searches = _tuned(spark, config, rows, client, run, version)
         reads = [(warehouse.table(FEATURES), version)]
         work: list[Callable[[], Any]] = [
             partial(fit, rows, config),
@@ -159,11 +165,12 @@ def _train(spark: SparkSession, config: ChurnConfig, run_id: str, version: int) 
         best = trained.validation[trained.chosen]
         tracking.mlflow.log_params({"chosen": trained.chosen})
         tracking.mlflow.log_metrics({f"validation_{name}": value for name, value in best.as_dict().items()})
-        tracking.write_document(run, "training", _document(trained))
+        training = _document(trained) | {"is_tuned": bool(searches)}
+        tracking.write_document(run, "training", training)
         tracking.keep_digests(run, digests)
         documents = {
             "config": redacted(config),
-            "training": _document(trained),
+            "training": training,
             "tables": {FEATURES: {"version": version, "digest": digests[FEATURES]}},
         }
         inputs = rows.select(*trained.inputs.names)
@@ -179,6 +186,7 @@ def _train(spark: SparkSession, config: ChurnConfig, run_id: str, version: int) 
             "rows_validation": counts["validation"],
             "validation_auc": best.auc,
             "validation_log_loss": best.log_loss,
+            **_search_facts(searches, config.model),
         },
         model=registered.as_dict(),
     )
@@ -194,6 +202,84 @@ def _exporter(rows: DataFrame, trained: Trained, config: ChurnConfig) -> Callabl
         threshold=Costs(**config.costs.model_dump()).threshold,
         decisions=DECISIONS,
     )
+
+
+def _tuned(
+    spark: SparkSession,
+    config: ChurnConfig,
+    rows: DataFrame,
+    client: tracking.MlflowClient,
+    run: tracking.Run,
+    version: int,
+) -> tuple[ChurnConfig, Mapping[str, Search]]:
+    """Return the config to train with, recorded as the run's, and the search of each candidate; none without a budget."""
+    if not config.tuning.is_on:
+        return config, {}
+    train_rows = rows.where(F.col(SPLIT) == "train").cache()
+    folds = folds_of(train_rows, config)
+    table_id = detail(spark, Warehouse(config.warehouse).table(FEATURES))["id"]
+
+    def kept(name: str, space: Space, model: ModelConfig) -> Trials:
+        matters = {*SEARCHED[name], "max_levels", "max_correlation", "positive_weight"}
+        facts = (
+            [name, str(table_id), version, config.split.by, config.tuning.folds, config.seed, config.tuning.method],
+            {setting: parameter.model_dump() for setting, parameter in space.parameters.items()},
+            model.model_dump(include=matters),
+            config.tuning.parallel if config.tuning.method == "optuna" else None,
+        )
+        return Trials(client, run, made_from.fingerprint(spark, MODEL, *facts), name, tuning.METRIC)
+
+    model, searches = tuning.tuned(
+        spark,
+        folds,
+        config.model,
+        config.tuning,
+        seed=config.seed,
+        prepare=lambda fold_rows, own: _prepared(fold_rows, own)[2],
+        kept=kept,
+    )
+    train_rows.unpersist()
+    tuned = config.model_copy(update={"model": model})
+    tracking.write_document(run, "tuning", _tuning_document(config, folds, searches))
+    tracking.write_document(run, "config", redacted(tuned))  # what it is trained with; what it was is in `tuning`
+    return tuned, searches
+
+
+def folds_of(train_rows: DataFrame, config: ChurnConfig) -> list[Fold]:
+    """Return the folds of training rows that settings are searched on, apart in the way the split is.
+
+    Raises:
+        DataError: they overlap in time or in customers, or time allows fewer than two.
+    """
+    if config.split.by == "time":
+        folds = folding.by_time(train_rows, SNAPSHOT_DATE, OUTCOME_END_DATE, config.tuning.folds)
+    else:
+        folds = folding.by_group(train_rows, CUSTOMER_ID, config.tuning.folds, seed=config.seed)
+    in_parallel(train_rows.sparkSession, [partial(refuse_overlap, fold.train, fold.held_out, config) for fold in folds])
+    return folds
+
+
+def _tuning_document(config: ChurnConfig, folds: list[Fold], searches: Mapping[str, Search]) -> dict[str, Any]:
+    return {
+        "metric": tuning.METRIC,
+        "method": config.tuning.method,
+        "folds": {"by": config.split.by, "held_out": [fold.name for fold in folds]},
+        "as_configured": config.model.model_dump(mode="json"),
+        "searches": {name: search.as_dict() for name, search in searches.items()},
+    }
+
+
+def _search_facts(searches: Mapping[str, Search], model: ModelConfig) -> dict[str, Any]:
+    if not searches:
+        return {}
+    settings = dict.fromkeys(name for search in searches.values() for trial in search.trials for name in trial.setting)
+    return {
+        "trials": sum(len(search.trials) for search in searches.values()),
+        "trials_resumed": sum(search.resumed for search in searches.values()),
+        "search_minutes": round(sum(search.seconds for search in searches.values()) / 60, 1),
+        "search_ended": "; ".join(f"{name}: {search.stopped}" for name, search in searches.items()),
+        "tuned": ", ".join(f"{name} {getattr(model, name):.4g}" for name in settings),
+    }
 
 
 def _rows(spark: SparkSession, config: ChurnConfig, version: int) -> DataFrame:

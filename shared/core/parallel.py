@@ -12,13 +12,13 @@ _THREADS = 4
 T = TypeVar("T")
 
 
-def in_parallel(spark: SparkSession, calls: Sequence[Callable[[], T]]) -> list[T]:
-    """Return the results of ``calls``, in their order; they run at once and must not wait for each other.
+def in_parallel(spark: SparkSession, calls: Sequence[Callable[[], T]], *, threads: int = _THREADS) -> list[T]:
+    """Return the results of ``calls``, in their order; ``threads`` run at once and must not wait for each other.
 
     Small jobs wait for the driver and its commits more than for cores. All calls end before an error is raised, that of
     the first in order that failed; so none is left half done.
     """
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         # A copy of the caller's properties for each: in one copy, queries would overwrite each other's settings.
         running = [pool.submit(inheritable_thread_target(spark)(call)) for call in calls]
     return [each.result() for each in running]

@@ -213,6 +213,38 @@ class Confusion:
 
 
 @dataclass(frozen=True)
+class TrialRow:
+    """A setting that was tried: its values, the mean loss over the folds and its standard error, and how long it took.
+
+    Args:
+        note: what it is, such as ``best``; ``is_chosen`` marks the one in use.
+    """
+
+    number: int
+    setting: Mapping[str, float | int | str]
+    loss: float
+    error: float
+    seconds: float
+    note: str = ""
+    is_chosen: bool = False
+
+
+@dataclass(frozen=True)
+class SearchTable:
+    """The search over the settings of one model, the trials worth looking at, best first, and why one was chosen."""
+
+    name: str
+    metric: str
+    rows: Sequence[TrialRow]
+    reason: str
+
+    @property
+    def settings(self) -> list[str]:
+        """Names of the settings."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.setting))
+
+
+@dataclass(frozen=True)
 class RunReport:
     """Content of the report; see `render`.
 
@@ -228,6 +260,7 @@ class RunReport:
             importance of a feature measures.
         metrics: the test metrics; ``metrics_note`` says what was tested and how the intervals came about.
         candidates: per candidate its validation metrics; ``chosen`` names the one in use.
+        searches: the searches over their settings; ``searches_note`` says on which folds, how, and for how long.
         figures: plots.
         slices: parts of the test rows.
         decision: sentences about whom to select and what that earns; ``confusion`` shows it as a table.
@@ -254,6 +287,8 @@ class RunReport:
     metrics_note: str = ""
     candidates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     chosen: str = ""
+    searches: Sequence[SearchTable] = ()
+    searches_note: str = ""
     figures: Sequence[Figure] = ()
     slices: Sequence[Slice] = ()
     decision: Sequence[str] = ()

@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from churn.config import ChurnConfig, ModelConfig, as_trained, layers
+from churn.config import ChurnConfig, ModelConfig, as_trained, layers, space_of
 from churn.ingest import sources_of
 from churn.schema import PURCHASES
 from shared.core.config import parse
@@ -155,3 +155,16 @@ def test_settings_of_a_table_are_checked(churn: Churn, tmp_path: Path, setting: 
 def test_settings_of_tables_need_a_source() -> None:
     with pytest.raises(ConfigError, match="set source too"):
         ChurnConfig.load(*layers(None), "sources: {usage: {format: csv}}")
+
+
+def test_the_space_in_the_readme_is_searched_as_written() -> None:
+    text = (Path(__file__).parents[2] / "churn/README.md").read_text(encoding="utf-8")
+    own = text.split("```yaml\n")[2].split("```")[0]
+
+    config = ChurnConfig.load(*layers(None), own)
+
+    spaces = {name: space_of(name, config.model, config.tuning.space) for name in ("logistic", "boosted")}
+    assert {name: list(space.parameters) for name, space in spaces.items()} == {
+        "logistic": ["logistic_penalty"],
+        "boosted": ["boosted_depth"],
+    }

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.evaluation.thresholds import Costs
-from shared.report import binary
+from shared.report import binary, searching
 from shared.report.html import FeatureRow, Headline, Model, RunReport, TableRow
 
 COSTS = Costs(contact=10.0, value_saved=200.0, success_rate=0.25)
@@ -98,6 +98,26 @@ def realistic() -> RunReport:
     return build()
 
 
+def tuning() -> dict[str, Any]:
+    """The document that a search stores: a simple trial within one standard error of the best, and many others."""
+    losses = [0.4112, 0.4105, 0.4301, 0.4098, 0.4131, 0.4187, 0.4202, 0.4499]
+    trials = [
+        {
+            "number": number,
+            "setting": {"logistic_penalty": 0.002 * 2**number, "knots": 9 - number},
+            **{"mean": loss, "standard_error": 0.0042, "seconds": 3.2 + number / 10},
+        }
+        for number, loss in enumerate(losses)
+    ]
+    limits = {"stopped": "nothing gained in 4 trials", "resumed": 3, "seconds": 27.0}
+    return {
+        "metric": "log_loss",
+        "method": "optuna",
+        "folds": {"by": "time", "held_out": ["2024-05-01", "2024-05-31", "2024-06-30"]},
+        "searches": {"logistic": {"trials": trials, "best": 3, "chosen": 4, **limits}},
+    }
+
+
 def build() -> RunReport:
     document = evaluation()
     decided = binary.decided_at(document, COSTS)
@@ -133,6 +153,8 @@ def build() -> RunReport:
             }.items()
         },
         chosen="mean of the others",
+        searches=searching.tables(tuning(), {"logistic": "logistic regression"}),
+        searches_note=searching.note(tuning(), group="customer"),
         figures=binary.plots(document, decided, COSTS, positives="churners"),
         decision=[
             "A contact costs 10, a saved customer is worth 200, and an offer keeps 25% of those who would leave: "
