@@ -19,6 +19,7 @@ from shared.cli.app import Vertical, command_line
 from shared.delta.digest import digest
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
+from shared.deploy import manifests
 from tests.contract.repository import ROOT, TEMPLATE, VERTICALS, small
 
 
@@ -63,6 +64,16 @@ def test_the_verbs_come_in_the_common_order(name: str) -> None:
     order = ["sample", "ingest", "features", "train", "evaluate", "promote", "score-batch", "report"]
 
     assert [verb for verb in vertical(name).steps if verb in order] == order
+
+
+@every
+def test_there_are_jobs_to_train_and_to_score_for_every_platform(name: str) -> None:
+    spec = manifests.load(name)
+    texts = manifests.rendered(spec)
+
+    assert {*spec.verbs["train"], *spec.verbs["score"]} <= set(command_line(vertical(name)).commands)
+    assert len(texts) == 3
+    assert all(f"{spec.vertical}" in path and text for path, text in texts.items())
 
 
 @every

@@ -5,6 +5,7 @@ from shared.cli.template.config import TemplateConfig, layers
 from shared.cli.template.evaluate import evaluate
 from shared.cli.template.features import features
 from shared.cli.template.ingest import ingest
+from shared.cli.template.jobs import JOBS
 from shared.cli.template.promote import promote, promote_or_keep
 from shared.cli.template.report import report
 from shared.cli.template.sample import sample
@@ -28,4 +29,5 @@ VERTICAL = Vertical(
     },
     others={},
     in_run={"promote": promote_or_keep},
+    jobs=JOBS.verbs,
 )
