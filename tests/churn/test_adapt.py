@@ -107,12 +107,12 @@ def test_after_adapt_the_printed_command_runs_to_the_end(
     spark: SparkSession, churn: Churn, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    FORMATS[name](tmp_path / name, 700)
+    path = FORMATS[name](tmp_path / name, 700)  # whole, as the JVM of the tests has a working folder of its own
 
-    adapted = churn("adapt", name, "--label", "ausgetreten")
+    adapted = churn("adapt", path, "--label", "ausgetreten")
     assert adapted.exit_code == 0, adapted.output
     command = adapted.stdout.strip().splitlines()[-1].strip()
-    assert command == f"python -m churn run --config conf/local.yaml --source {name}"
+    assert command == f"python -m churn run --config conf/local.yaml --source {path}"
     result = churn(*command.split()[3:], *QUICK, "--json")
 
     assert result.exit_code == 0, result.output
@@ -160,10 +160,10 @@ def test_a_log_gets_windows_from_its_pauses_and_room_for_rows_of_nobody(tmp_path
 @pytest.mark.slow
 def test_a_log_of_ones_own_runs_to_the_end(churn: Churn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    shop(tmp_path / "shop.csv", 250)
+    path = shop(tmp_path / "shop.csv", 250)
 
-    assert churn("adapt", "shop.csv", "--to", "shop.yaml").exit_code == 0
-    result = churn("run", "--config", "shop.yaml", "--source", "shop.csv", *QUICK, "--json")
+    assert churn("adapt", path, "--to", "shop.yaml").exit_code == 0
+    result = churn("run", "--config", "shop.yaml", "--source", path, *QUICK, "--json")
 
     assert result.exit_code == 0, result.output
     outcome = json.loads(result.stdout)
