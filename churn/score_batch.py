@@ -1,6 +1,7 @@
 """Score the customers of today with the champion: probability, decile, decision and reasons, one row each.
 
-Scoring the same customers with the same model again gives the same table.
+Scoring the same customers with the same model again changes nothing: the model scores those for whom something it reads
+changed, and only rows that differ from what is in the table are written.
 """
 
 from collections.abc import Callable
@@ -11,29 +12,34 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from churn import experiment
-from churn.algorithms import reasons
 from churn.algorithms.candidates import PROBABILITY, Inputs
-from churn.config import DECISIONS, ChurnConfig, as_trained
+from churn.algorithms.scores import DECISION, REASONS, Scorer, decided
+from churn.config import ChurnConfig, as_trained
 from churn.features import FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL, SNAPSHOT_DATE
-from churn.train import MODEL, ROW_KEY
+from churn.train import MODEL
 from shared.core.errors import DataError
 from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
 from shared.delta import lineage
+from shared.delta.digest import row_hash
 from shared.delta.read import latest_version, read
-from shared.delta.tables import Warehouse
-from shared.delta.write import overwrite
+from shared.delta.tables import TableRef, Warehouse, opened
+from shared.deploy import batch
 from shared.evaluation.thresholds import Costs
 from shared.registry import models, tracking
 from shared.registry.versions import Registered
 
 SCORES = "gold_churn_scores"
-_REASONS = 3
+_PARTS = "work_churn_scores"
+_INPUT_HASH = "input_hash"
+_MADE_FROM = ("model_name", "model_version", _INPUT_HASH)
+_SCORED = (CUSTOMER_ID, SNAPSHOT_DATE, PROBABILITY, REASONS, *_MADE_FROM, experiment.ALIAS)
+_COLUMNS = (CUSTOMER_ID, SNAPSHOT_DATE, PROBABILITY, "decile", DECISION, REASONS, *_MADE_FROM, experiment.ALIAS)
 
 
 def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
-    """Score the customers at risk now with the champion, with a decision and the three main reasons.
+    """Score the customers at risk now with the champion, with a decision and the main reasons.
 
     The threshold follows from the costs of this command. With --split, e.g. ``champion=0.9,challenger=0.1``, each alias
     scores its share of the customers, and who got which is recorded for `ab-report`.
@@ -45,47 +51,64 @@ def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepRe
     arms = experiment.arms(client, config)
     first = arms[0].model
     config = as_trained(tracking.read_document(first.run, "config"), config)
-    costs = Costs(**config.costs.model_dump())
-    contact, leave = DECISIONS
+    threshold = Costs(**config.costs.model_dump()).threshold
     warehouse = Warehouse(config.warehouse)
-    source, target = warehouse.table(FEATURES), warehouse.table(SCORES)
+    source, target, parts = (warehouse.table(name) for name in (FEATURES, SCORES, _PARTS))
     version = latest_version(spark, source)
     features = read(spark, source, version)
     rows = experiment.with_arm(population(features, config), config, arms)
-    scored = reduce(DataFrame.unionByName, [_scored(rows, arm.model) for arm in arms]).cache()
-    scores = scored.select(
-        CUSTOMER_ID,
-        SNAPSHOT_DATE,
-        PROBABILITY,
-        decile(scored).alias("decile"),
-        F.when(F.col(PROBABILITY) >= costs.threshold, contact).otherwise(leave).alias("decision"),
-        F.slice("contributions", 1, _REASONS).alias("reasons"),
-        F.lit(MODEL).alias("model_name"),
-        "model_version",
-        experiment.ALIAS,
-    )
+    found = [_scored(rows, arm.model, target, parts, config) for arm in arms]
+    scored = reduce(DataFrame.unionByName, [some for some, _ in found]).persist()
+    scores = decided(scored.withColumn("decile", decile(scored)), threshold).select(*_COLUMNS)
     work: list[Callable[[], Any]] = [
-        partial(overwrite, scores, target, schema_may_change=True),
-        scored.where(F.col(PROBABILITY) >= costs.threshold).count,
+        partial(batch.publish, scores, target, key=CUSTOMER_ID),
+        scored.where(F.col(PROBABILITY) >= threshold).count,
         partial(lineage.record, spark, warehouse, run_id, "score-batch", [(source, version)]),
     ]
-    written, contacted, _ = in_parallel(spark, work)
+    published, contacted, _ = in_parallel(spark, work)
     experiment.record(spark, config, run_id, scores, arms, version)
     scored.unpersist()
+    batch.forget_parts(spark, parts)
     has_left = {"left_already": features.where(F.col(LABEL) == 1).count()} if config.shape == "customers" else {}
     return StepResult(
-        {"rows_written": written.rows, "to_contact": contacted, "threshold": costs.threshold, **has_left},
-        tables={SCORES: {"path": target.path or target.name, "version": written.version, "rows": written.rows}},
+        {
+            "rows_scored": sum(count for _, count in found),
+            "rows_written": published.inserted + published.updated,
+            "rows_unchanged": published.unchanged,
+            "rows_removed": published.removed,
+            "to_contact": contacted,
+            "threshold": threshold,
+            **has_left,
+        },
+        tables={SCORES: {"path": target.path or target.name, "version": published.version, "rows": published.rows}},
         model=first.as_dict(),
     )
 
 
-def _scored(rows: DataFrame, model: Registered) -> DataFrame:
-    """Return the rows of the arm of ``model`` with their scores and reasons."""
+def _scored(
+    rows: DataFrame, model: Registered, target: TableRef, parts: TableRef, config: ChurnConfig
+) -> tuple[DataFrame, int]:
+    """Return the rows of the arm of ``model`` with scores and reasons, and how many of them are new."""
     training = tracking.read_document(model.run, "training")
     inputs = Inputs(**{name: tuple(columns) for name, columns in training["inputs"].items()})
-    own = rows.where(F.col(experiment.ALIAS) == model.alias).withColumn("model_version", F.lit(model.version))
-    return reasons.with_contributions(own, models.load(model), inputs, training["typical"], key=ROW_KEY)
+    scorer = Scorer(models.load(model), inputs, training["typical"], config.scoring.reasons)
+    own = _with_made_from(rows.where(F.col(experiment.ALIAS) == model.alias), scorer, model)
+    by: dict[str, Any] = {"key": CUSTOMER_ID, "made_from": _MADE_FROM, "kept": (PROBABILITY, REASONS)}
+    known, new = batch.known_and_new(own, opened(rows.sparkSession, target), **by)
+    made, count = batch.in_parts(new, scorer.score, parts, **by, rows_per_part=config.scoring.rows_per_part)
+    if known is None:
+        return made.select(*_SCORED), count
+    if not count:
+        return known.select(*_SCORED), count
+    return known.select(*_SCORED).unionByName(made.select(*_SCORED)), count
+
+
+def _with_made_from(rows: DataFrame, scorer: Scorer, model: Registered) -> DataFrame:
+    """Add what a score is made from: the model, and a hash of what it reads and of how many reasons are wanted."""
+    read_by_model = F.xxhash64(row_hash(rows, scorer.inputs.names), F.lit(scorer.reasons))
+    return rows.withColumns(
+        {"model_name": F.lit(model.name), "model_version": F.lit(model.version), _INPUT_HASH: read_by_model}
+    )
 
 
 def population(features: DataFrame, config: ChurnConfig) -> DataFrame:

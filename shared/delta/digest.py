@@ -4,6 +4,8 @@ Spark's hash functions skip nulls, so (null, 1) and (1, null) would be the same 
 hashed too. Equal digests mean equal rows up to a collision of 64-bit hashes; it is no protection against malice.
 """
 
+from collections.abc import Collection
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, MapType, StructType, VariantType
@@ -40,16 +42,19 @@ def row_count(content: str) -> int:
     return int(content.split(":", 1)[0])
 
 
-def row_hash(rows: DataFrame) -> Column:
+def row_hash(rows: DataFrame, columns: Collection[str] | None = None) -> Column:
     """Return the 64-bit hash of a row: its values, where its nulls are, and the names and types of the columns.
+
+    Of all columns, or of ``columns`` only; their order does not count.
 
     The types are written out because Spark hashes what lies in memory: decimal 1.00, bigint 100 and a day are one number.
     """
-    fields = sorted(rows.schema.fields, key=lambda field: field.name)
-    columns = [rows[f"`{field.name}`"] for field in fields]
+    chosen = [field for field in rows.schema.fields if columns is None or field.name in columns]
+    fields = sorted(chosen, key=lambda field: field.name)
+    cells = [rows[f"`{field.name}`"] for field in fields]
     values = [
-        F.to_json(F.struct(column), _JSON) if isinstance(field.dataType, _NESTED) else column
-        for field, column in zip(fields, columns, strict=True)
+        F.to_json(F.struct(cell), _JSON) if isinstance(field.dataType, _NESTED) else cell
+        for field, cell in zip(fields, cells, strict=True)
     ]
     names = F.lit(",".join(f"{field.name}:{field.dataType.simpleString()}" for field in fields))
-    return F.xxhash64(names, *values, *(column.isNull() for column in columns))
+    return F.xxhash64(names, *values, *(cell.isNull() for cell in cells))
