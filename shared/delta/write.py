@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
-from shared.core.columns import identifier
+from shared.core.columns import identifier, quoted
 from shared.core.errors import DataError, did_you_mean
 from shared.delta.digest import digest as content_digest
 from shared.delta.digest import row_count, row_hash
@@ -105,7 +105,7 @@ def overwrite(
     *,
     partition: Mapping[str, object] | None = None,
     schema_may_change: bool = False,
-    is_searched: bool = True,
+    searched_by: Sequence[str] | None = None,
     note: Mapping[str, object] | None = None,
 ) -> Write:
     """Replace the whole table, or the rows of one partition, in one transaction; makes the table when absent.
@@ -118,8 +118,8 @@ def overwrite(
         partition: column → value of the rows to replace; None is null.
         schema_may_change: the new rows may have other columns; drops the NOT NULL and layout that `create` declared. Of a
             table that `create` made, key, clustering and time columns must stay: Delta keeps their bounds.
-        is_searched: False for a table that is read as a whole: made without the least and greatest value of each column
-            in each file, which a search skips files by and which cost a quarter of the write.
+        searched_by: when the table is made here, the columns whose least and greatest value in each file is kept, by which
+            a search skips files; all of them cost a quarter of the write. None leaves the choice to Delta.
         note: kept in the user metadata of the commit.
 
     Raises:
@@ -128,8 +128,9 @@ def overwrite(
     spark = rows.sparkSession
     write_id = uuid.uuid4().hex
     writer = _writer(rows, "overwrite", json.dumps({**(note or {}), "write_id": write_id}))
-    if not is_searched:
-        writer = writer.option("delta.dataSkippingNumIndexedCols", "0")
+    if searched_by is not None:
+        kept = {"delta.dataSkippingStatsColumns": quoted(searched_by)} if searched_by else {}
+        writer = writer.options(**(kept or {"delta.dataSkippingNumIndexedCols": "0"}))
     where = predicate(partition or {}) or "true"
     there = opened(spark, ref)
     if there is None:

@@ -21,6 +21,7 @@ RECORD_RULES: Final[Mapping[str, str]] = {
     "json": "must be a JSON object",
     "undeclared": "must have declared columns only",
     "encoding": "must be in the encoding of the source",
+    "table": "must name one of the tables in its field 'table'",
 }
 _SHOWN = 80
 _WHOLE = {"tinyint", "smallint", "int", "bigint"}

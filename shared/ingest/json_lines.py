@@ -3,6 +3,8 @@
 Spark drops a field it does not expect without a word; here the keys of every record are compared with the declaration.
 """
 
+from collections.abc import Sequence
+
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -38,13 +40,25 @@ def read_json(spark: SparkSession, source: Source, table: Table, files: list[str
         DataError: no record, or columns that are missing or not declared.
     """
     lines = text_lines(spark, source, files).where(F.length(F.trim(LINE)) > 0)
-    names = source_names(_keys(lines, source, table), source.columns)
+    return parsed(lines, source, table, _keys(lines, source, table))
+
+
+def parsed(lines: DataFrame, source: Source, table: Table, keys: Sequence[str]) -> Parsed:
+    """Return the records of ``lines``, rows of `_line` and `_source_file`.
+
+    Args:
+        lines: one object a line; other lines fail.
+        source: formats of dates, and the names that differ or are ignored.
+        table: declaration of the columns.
+        keys: the source's names of the declared columns that are looked for.
+    """
+    names = source_names(keys, source.columns)
     kinds = {name: table.column(name).type for name in table.names}
     quoted = {name: key.replace("`", "``") for name, key in names.items()}
     ddl = ", ".join(f"`{key}` {parsed_type(name, kinds[name], source)}" for name, key in quoted.items())
     formats = {"dateFormat": source.date_format, "timestampFormat": source.timestamp_format}
     options = {key: pattern for key, pattern in formats.items() if pattern} | {"columnNameOfCorruptRecord": _CORRUPT}
-    parsed = F.from_json(LINE, f"{ddl}, {_CORRUPT} string", options).alias(_PARSED)
+    record = F.from_json(LINE, f"{ddl}, {_CORRUPT} string", options).alias(_PARSED)
     values = {
         name: typed(F.col(_PARSED)[key], kinds[name], source.of_column(name))
         if parsed_type(name, kinds[name], source) != kinds[name]
@@ -52,7 +66,7 @@ def read_json(spark: SparkSession, source: Source, table: Table, files: list[str
         for name, key in names.items()
     }
     chosen = [values.get(name, F.lit(None).cast(kinds[name])).alias(name) for name in table.names]
-    records = lines.select(SOURCE_FILE, LINE, parsed).select(*chosen, SOURCE_FILE, F.col(LINE).alias(RAW))
+    records = lines.select(SOURCE_FILE, LINE, record).select(*chosen, SOURCE_FILE, F.col(LINE).alias(RAW))
     is_object = F.json_object_keys(RAW).isNotNull()
     fault = F.when(is_undecodable(source, RAW), F.lit("encoding")).when(~is_object, F.lit("json"))
     wrong = type_failures({name: F.get_json_object(RAW, f"$['{key}']") for name, key in names.items()}, kinds)

@@ -30,6 +30,7 @@ from shared.quality.expectations import Expectation, TableExpectation, not_null,
 from shared.quality.suite import RuleResult
 
 _MADE_FROM = "bronze_version"
+_SEARCHED = (INGEST_ID,)  # a stream looks for its own rows, batch after batch
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def land(
         create(spark, silver, table)  # refuses a table of another shape before anything is written
     judged = judge(readers.read(spark, source, table), table, rules, ingest_id)
     with explained(source.label):
-        written = overwrite(judged, bronze, schema_may_change=True, is_searched=False)
+        written = overwrite(judged, bronze, schema_may_change=True, searched_by=_SEARCHED)
     with ExitStack() as undo:
         undo.callback(take_back, spark, table, warehouse)
         rows = read(spark, bronze, written.version)
@@ -146,7 +147,7 @@ def publish(landed: Landed) -> IngestResult:
     aside, kept = in_parallel(
         spark,
         [
-            lambda: overwrite(put_aside, quarantine, schema_may_change=True, is_searched=False),
+            lambda: overwrite(put_aside, quarantine, schema_may_change=True, searched_by=_SEARCHED),
             lambda: overwrite(landed.accepted, silver, note=note),
         ],
     )

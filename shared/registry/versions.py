@@ -84,6 +84,21 @@ def find_any(client: MlflowClient, name: str, alias: str) -> Registered | None:
         return Registered(name, int(version.version), alias, client.get_run(str(version.run_id)))
 
 
+def at_version(client: MlflowClient, name: str, version: int) -> Registered:
+    """Return a version of ``name``, whatever aliases point at it; its own ``alias`` is empty.
+
+    Raises:
+        ModelError: the version does not exist.
+        EnvironmentProblem: MLflow cannot say.
+    """
+    check_name(name)
+    found = there(client, lambda: client.get_model_version(name, str(version)))
+    if found is None:
+        raise ModelError("MODEL_MISSING", f"No version {version} of model '{name}'.", "", "Restore it.")
+    with reached(client.tracking_uri):
+        return Registered(name, version, "", client.get_run(str(found.run_id)))
+
+
 def there(client: MlflowClient, ask: Callable[[], T]) -> T | None:
     """Return what ``ask`` returns, or None where what it asks the registry for does not exist.
 

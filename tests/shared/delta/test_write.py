@@ -396,15 +396,21 @@ def test_merges_at_the_same_time_are_retried_until_both_are_in(spark: SparkSessi
     assert read(spark, table).first()["amount"] == 2.0
 
 
-def test_a_table_that_is_not_searched_has_counts_but_no_bounds_of_columns(spark: SparkSession, tmp_path: Path) -> None:
+@pytest.mark.parametrize("searched_by", [[], ["b"]])
+def test_a_table_has_counts_and_bounds_of_the_columns_it_is_searched_by(
+    spark: SparkSession, tmp_path: Path, searched_by: list[str]
+) -> None:
     table = Warehouse(str(tmp_path)).table("rows")
+    rows = spark.createDataFrame([(1, 2), (3, 4)], "a int, b int").coalesce(1)
 
     for _ in "ab":
-        assert overwrite(spark.range(5), table, schema_may_change=True, is_searched=False).rows == 5
+        assert overwrite(rows, table, schema_may_change=True, searched_by=searched_by).rows == 2
 
     log = "".join(file.read_text() for file in (tmp_path / "rows/_delta_log").glob("*.json"))
     assert "numRecords" in log
-    assert "minValues" not in log
+    assert ("minValues" in log) == bool(searched_by)
+    if searched_by:
+        assert 'minValues\\":{\\"b\\":2}' in log
 
 
 def test_rows_are_counted_where_delta_collects_no_statistics(spark: SparkSession, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from shared.core.errors import ConfigError, DataError
 from shared.delta.read import read
 from shared.delta.tables import TableRef, Warehouse
 from shared.delta.write import Write
-from shared.ingest import stream
+from shared.ingest import landing
 from shared.ingest.pipeline import IngestResult
 from shared.ingest.source import Source
 from shared.ingest.stream import ingest_new_files
@@ -74,7 +74,7 @@ def test_a_batch_that_died_between_its_writes_or_before_the_commit_is_not_double
     folder.put("a.csv", "1,1", "2,x")
     folder.ingest()
     folder.put("b.csv", "3,3", "4,y", "1,1")
-    real = stream.append_once
+    real = landing.append_once
 
     def dies(is_written: bool) -> None:
         def append(rows: DataFrame, ref: TableRef, **options: Any) -> Write:
@@ -85,10 +85,10 @@ def test_a_batch_that_died_between_its_writes_or_before_the_commit_is_not_double
                 raise DataError("DIED", "The process died.")  # the checkpoint is not committed
             return done
 
-        monkeypatch.setattr(stream, "append_once", append)
+        monkeypatch.setattr(landing, "append_once", append)
         with pytest.raises(DataError, match="DIED"):
             folder.ingest()
-        monkeypatch.setattr(stream, "append_once", real)
+        monkeypatch.setattr(landing, "append_once", real)
 
     dies(is_written=False)
     assert folder.ids() == [1]
