@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from shared.core.config import Settings
 from shared.core.run import RunConfig
 from shared.deploy.online.settings import ServingConfig
+from shared.deploy.settings import BatchConfig, StreamConfig
 from shared.evaluation.ab import AbConfig
 from shared.ingest.source import Source
 from shared.registry.gates import GateConfig
@@ -242,6 +243,8 @@ class ChurnConfig(RunConfig):
     gates: GateConfig = GateConfig()
     serving: ServingConfig = ServingConfig()
     ab: AbConfig = AbConfig()
+    scoring: BatchConfig = BatchConfig()
+    stream: StreamConfig = StreamConfig()
     bootstrap_replicates: int = Field(200, ge=20)
     max_failed_share: float = Field(0.05, ge=0.0, lt=1.0)
     max_single_auc: float = Field(0.995, gt=0.5, le=1.0)
@@ -294,6 +297,8 @@ LATER_SETTINGS = {
     "costs",
     "gates",
     "ab",
+    "scoring",
+    "stream",
     "serving",
     "bootstrap_replicates",
     "max_single_auc",

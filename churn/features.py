@@ -198,6 +198,16 @@ def of_subscriptions(tables: Mapping[str, DataFrame], snapshots: DataFrame, labe
     )
 
 
+def log_ends(activity: DataFrame, config: ChurnConfig) -> tuple[date, date]:
+    """Return the first day of the log and the day after its last; events that came by a stream make the embedded one longer.
+
+    Raises:
+        DataError: there is no event.
+    """
+    made, seen = generator.log_ends(config), labels.observed(activity)
+    return seen if made is None else (made[0], max(made[1], seen[1]))
+
+
 def _snapshots(
     facts: DataFrame, activity: DataFrame, config: ChurnConfig, rule: labels.Rule
 ) -> tuple[DataFrame, list[date], dict[str, int]]:
@@ -206,7 +216,7 @@ def _snapshots(
     Those to score now, whose outcome nobody knows, have no label.
     """
     label = config.label
-    as_of, dates = snapshot_days(label, *(generator.log_ends(config) or labels.observed(activity)))
+    as_of, dates = snapshot_days(label, *log_ends(activity, config))
     lengths = labels.LabelWindows(label.observation_days, label.gap_days, label.outcome_days)
     built = labels.snapshots(facts, lengths, dates, as_of, rule=rule)
     built = replace(built, candidates=built.candidates.cache())  # counted here, then joined with every feature

@@ -36,6 +36,7 @@ def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     """Bring the source into bronze, silver and quarantine tables; stop when too many rows are broken."""
     warehouse = Warehouse(config.warehouse)
     _refuse_other_shapes(spark, config, warehouse)
+    _refuse_streamed(spark, config)
     made_from = _made_from(spark, config)  # before reading, so that a file that changes meanwhile is not missed
     landed = _land_all(spark, config, run_id)
     done = in_parallel(spark, [partial(publish, each) for each in landed])
@@ -55,7 +56,12 @@ def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
 
 
 def kept_ingestion(spark: SparkSession, config: ChurnConfig) -> StepResult | None:
-    """Return the result of the ingestion that the tables come from, when files, settings, code and tables are the same."""
+    """Return the result of the ingestion that the tables come from, when files, settings, code and tables are the same.
+
+    Tables that a stream feeds are kept whatever the source holds: ingesting it would drop what the stream brought.
+    """
+    if _is_streamed(spark, config):
+        return StepResult({KEPT_FROM: "score-stream"})
     quality = Warehouse(config.warehouse).table(QUALITY)
     if not exists(spark, quality):
         return None
@@ -99,6 +105,21 @@ def tables_of(config: ChurnConfig) -> tuple[Table, ...]:
     return (declare(config.data.columns),)
 
 
+def _is_streamed(spark: SparkSession, config: ChurnConfig) -> bool:
+    return exists(spark, Warehouse(config.warehouse).table(schema.STREAM_DECISIONS))
+
+
+def _refuse_streamed(spark: SparkSession, config: ChurnConfig) -> None:
+    """Refuse to replace tables that a stream has added to."""
+    if _is_streamed(spark, config):
+        raise DataError(
+            "WAREHOUSE_IS_STREAMED",
+            f"The tables in {config.warehouse} hold rows that score-stream brought, which ingesting a source would drop.",
+            "A warehouse without a stream.",
+            f"Send what is new as events, or use another --warehouse, or remove {schema.STREAM_DECISIONS}.",
+        )
+
+
 def _land_all(spark: SparkSession, config: ChurnConfig, run_id: str) -> list[Landed]:
     """Land every table, or none: when one is refused, the others go back to what they were."""
     landed: list[Landed] = []
@@ -110,7 +131,7 @@ def _land_all(spark: SparkSession, config: ChurnConfig, run_id: str) -> list[Lan
             table,
             Warehouse(config.warehouse),
             ingest_id=run_id,
-            expectations=_expectations(table, customers),
+            expectations=expectations(table, customers),
             max_failed_share=config.max_failed_share,
         )
         landed.append(each)
@@ -190,8 +211,8 @@ def _inside(path: str, *names: str) -> str:
     return next((str(Path(path) / name) for name in names if (Path(path) / name).is_file()), path)
 
 
-def _expectations(table: Table, customers: DataFrame | None) -> list[Expectation]:
-    """Rules beyond the declaration's own."""
+def expectations(table: Table, customers: DataFrame | None) -> list[Expectation]:
+    """Return the rules beyond the declaration's own; with ``customers`` the customer must be one of them."""
     rules: list[Expectation] = []
     if table is schema.TELCO:
         rules += [in_set("contract", ["Month-to-month", "One year", "Two year"])]

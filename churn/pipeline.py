@@ -12,6 +12,7 @@ from churn.promote import promote, promote_or_keep, promotions, rollback
 from churn.report import report
 from churn.sample import sample
 from churn.score_batch import score_batch
+from churn.score_stream import score_stream
 from churn.train import reproduce, train
 from shared.cli.app import Vertical
 
@@ -36,7 +37,13 @@ VERTICAL = Vertical(
     layers=layers,
     steps=STEPS,
     kept=KEPT,
-    others={"rollback": rollback, "ledger": promotions, "reproduce": reproduce, "ab-report": ab_report},
+    others={
+        "score-stream": score_stream,
+        "rollback": rollback,
+        "ledger": promotions,
+        "reproduce": reproduce,
+        "ab-report": ab_report,
+    },
     in_run={"promote": promote_or_keep},
     arguments={"reproduce": "run_id"},
     jobs=JOBS.verbs,

@@ -203,6 +203,9 @@ CDNOW_COLUMNS: dict[str, str] = {
 EVENT_LOG: tuple[Table, ...] = (CUSTOMERS, SUBSCRIPTIONS, USAGE, PAYMENTS, SUPPORT)
 """What a subscription business delivers, and what `churn.sample` generates, in the order of ingestion."""
 
+STREAM_DECISIONS = "ops_churn_stream"
+"""Table of what each batch of `score-stream` decided; where it is, the silver tables are fed by a stream."""
+
 
 def own_customers(columns: Mapping[str, str]) -> Table:
     """Return the declaration of one's own table: one row a customer, with ``columns`` (name → type) beside its id."""

@@ -8,6 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from shared.core.session import SessionConfig, get_session
+from tests import kafka_broker
 from tests.postgres import Server, running
 
 # In a worker of xdist the main module has no file; pyspark takes that for a run of its own doctests, and may exit.
@@ -20,7 +21,11 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     config = SessionConfig(
-        master="local[2]", driver_memory="2g", jar_sets=("delta", "jdbc"), shuffle_partitions=2, fast_start=True
+        master="local[2]",
+        driver_memory="2g",
+        jar_sets=("delta", "jdbc", "kafka"),
+        shuffle_partitions=2,
+        fast_start=True,
     )
     session = get_session(config, "tests")
     yield session
@@ -39,3 +44,9 @@ def real_data() -> Path:
 def postgres() -> Iterator[Server]:
     with running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[kafka_broker.Broker]:
+    with kafka_broker.running() as broker:
+        yield broker
