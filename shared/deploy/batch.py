@@ -125,9 +125,12 @@ def publish(rows: DataFrame, ref: TableRef, *, key: str) -> Published:
     spark = rows.sparkSession
     current = opened(spark, ref)
     if current is None or dict(current.dtypes) != dict(rows.dtypes):
-        removed = 0 if current is None else current.count()
+        before, stay = 0, 0
+        if current is not None:
+            before = current.count()
+            stay = current.join(rows, key, "left_semi").count() if key in current.columns else 0
         written = overwrite(rows, ref, schema_may_change=True)
-        return Published(written.version, written.rows, 0, removed, 0)
+        return Published(written.version, written.rows - stay, stay, before - stay, 0)
     changes = _changes(rows, current, key).persist()
     try:
         counts = {row[_CHANGE]: row["count"] for row in changes.groupBy(_CHANGE).count().collect()}
