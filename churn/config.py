@@ -18,6 +18,7 @@ from shared.deploy.online.settings import ServingConfig
 from shared.deploy.settings import BatchConfig, StreamConfig
 from shared.evaluation.ab import AbConfig
 from shared.ingest.source import Source
+from shared.monitoring.settings import MonitoringConfig
 from shared.registry.gates import GateConfig
 from shared.tuning.config import TuningConfig
 from shared.tuning.space import Parameter, Space, with_order
@@ -40,11 +41,15 @@ class SampleConfig(Settings):
         customers: how many.
         days: length of the history.
         difficulty: 1 is realistic; larger hides the signal.
+        drift_day: day of the log, from 0, on which minutes of use begin to drift; None for never.
+        drift_size: by how many standard deviations of the minutes of 30 days.
     """
 
     customers: int = Field(5_000, ge=200)
     days: int = Field(540, ge=360)
     difficulty: float = Field(1.0, gt=0.0)
+    drift_day: int | None = Field(None, ge=0)
+    drift_size: float = 0.5
 
 
 class LabelConfig(Settings):
@@ -245,6 +250,7 @@ class ChurnConfig(RunConfig):
     ab: AbConfig = AbConfig()
     scoring: BatchConfig = BatchConfig()
     stream: StreamConfig = StreamConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
     bootstrap_replicates: int = Field(200, ge=20)
     max_failed_share: float = Field(0.05, ge=0.0, lt=1.0)
     max_single_auc: float = Field(0.995, gt=0.5, le=1.0)
@@ -299,6 +305,7 @@ LATER_SETTINGS = {
     "ab",
     "scoring",
     "stream",
+    "monitoring",
     "serving",
     "bootstrap_replicates",
     "max_single_auc",

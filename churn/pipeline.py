@@ -8,8 +8,10 @@ from churn.experiment import ab_report
 from churn.features import features, kept_features
 from churn.ingest import ingest, kept_ingestion
 from churn.jobs import JOBS
+from churn.monitor import monitor
 from churn.promote import promote, promote_or_keep, promotions, rollback
 from churn.report import report
+from churn.retrain import retrain
 from churn.sample import sample
 from churn.score_batch import score_batch
 from churn.score_stream import score_stream
@@ -39,6 +41,8 @@ VERTICAL = Vertical(
     kept=KEPT,
     others={
         "score-stream": score_stream,
+        "monitor": monitor,
+        "retrain": retrain,
         "rollback": rollback,
         "ledger": promotions,
         "reproduce": reproduce,

@@ -41,6 +41,8 @@ _TICKETS = 2  # at most, of a customer in a period
 _BASE_RATE = 0.07
 # Mean and spread of the signal over customers at risk, measured once; they only place the intercept.
 _SIGNAL_MEAN, _SIGNAL_SD = 1.7, 1.37
+# Minutes of 30 days over customers at risk: spread, and days of use; they only scale a planted drift.
+_MINUTES_SD, _USE_DAYS = 115.0, 2.2
 
 FILES: dict[str, tuple[Table, Format]] = {
     "customers": (schema.CUSTOMERS, "csv"),
@@ -57,7 +59,14 @@ def sample(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     if config.source is not None or config.shape != "subscriptions":
         return StepResult({"rows_written": 0})
     size = config.sample
-    settings = Settings(size.customers, size.days, config.seed, size.difficulty)
+    settings = Settings(
+        size.customers,
+        size.days,
+        config.seed,
+        size.difficulty,
+        drift_day=size.drift_day,
+        drift_size=0.0 if size.drift_day is None else size.drift_size,
+    )
     manifest = write_files(spark, settings, folder(config))
     return StepResult({"rows_written": sum(table["rows"] for table in manifest["tables"].values())})
 
@@ -86,6 +95,9 @@ class Settings:
         difficulty: divides the signal of the hazard: 1 gives a ceiling near AUC 0.86, 2 near 0.73; the churn rate
             stays at 5 to 10 % per snapshot.
         start_date: first day of the log.
+        drift_day: day of the log from which a day of use is longer; None for never. Churn follows: the minutes are among
+            what customers decide by.
+        drift_size: by how many standard deviations of the minutes of 30 days their mean rises.
 
     Raises:
         ConfigError: a number is out of its range.
@@ -96,6 +108,8 @@ class Settings:
     seed: int = 0
     difficulty: float = 1.0
     start_date: date = START_DATE
+    drift_day: int | None = None
+    drift_size: float = 0.0
 
     def __post_init__(self) -> None:
         if self.customers < 1 or self.days < 6 * PERIOD_DAYS or self.difficulty <= 0:
@@ -226,9 +240,13 @@ def _use_day(draw: Draw, slot: Column) -> Column:
     return F.when(is_used & (day >= F.col("signup")), day)
 
 
-def _minutes(draw: Draw, slot: Column) -> Column:
+def _minutes(settings: Settings, draw: Draw, slot: Column) -> Column:
     noise = 1.8 * (draw.uniform("minutes", "id", "period", slot) - 0.5)
-    return F.floor(10 + 10 * F.exp(F.col("level") + noise) * _fade()) / 10  # tenths, at least 1
+    minutes = F.floor(10 + 10 * F.exp(F.col("level") + noise) * _fade()) / 10  # tenths, at least 1
+    if settings.drift_day is None:
+        return minutes
+    longer = round(settings.drift_size * _MINUTES_SD / _USE_DAYS, 1)
+    return F.when(_use_day(draw, slot) >= settings.drift_day, minutes + longer).otherwise(minutes)
 
 
 def _payment_day() -> Column:
@@ -254,7 +272,8 @@ def _periods(spark: SparkSession, settings: Settings, draw: Draw) -> DataFrame:
     slots = [F.lit(slot) for slot in range(_SLOTS)]
     use_days = [_use_day(draw, slot) for slot in slots]
     minutes = [
-        F.when(day.isNotNull(), _minutes(draw, slot)).otherwise(0.0) for day, slot in zip(use_days, slots, strict=True)
+        F.when(day.isNotNull(), _minutes(settings, draw, slot)).otherwise(0.0)
+        for day, slot in zip(use_days, slots, strict=True)
     ]
     tickets = [_ticket_day(draw, F.lit(number)).isNotNull().cast("int") for number in range(_TICKETS)]
     raised = F.coalesce(F.floor(F.col("raise_day") / PERIOD_DAYS) == F.col("period"), F.lit(False))
@@ -357,7 +376,7 @@ def _usage(lives: DataFrame, settings: Settings, draw: Draw) -> DataFrame:
     keys = ("id", "period", "slot")
     days = _each_period(lives, settings).withColumn("slot", slots).withColumn("day", _use_day(draw, F.col("slot")))
     second = 6 * 3600 + draw.whole(16 * 3600, "use_second", *keys)
-    minutes = _minutes(draw, F.col("slot"))
+    minutes = _minutes(settings, draw, F.col("slot"))
     return days.where(F.col("day") < F.col("until")).select(
         CUSTOMER_ID,
         _moment(settings, "day", second).alias(EVENT_TS),
@@ -447,6 +466,8 @@ def write_files(spark: SparkSession, settings: Settings, path: str) -> dict[str,
         ``{"settings": {…}, "tables": {"customers": {"rows": …, "broken": {reason: rows}}, …}}``; ``rows`` holds both.
     """
     noted = {**asdict(settings), "start_date": settings.start_date.isoformat(), "version": _VERSION}
+    if settings.drift_day is None:  # as it was noted before there was drift
+        del noted["drift_day"], noted["drift_size"]
     written = _read_manifest(spark, path)
     if written.get("settings") == noted:
         return written

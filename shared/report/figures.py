@@ -6,6 +6,7 @@ under a lock and put back: reports may be drawn in threads, beside other plots.
 
 import hashlib
 import io
+import math
 import re
 import threading
 import warnings
@@ -187,6 +188,56 @@ def profit(
             _mark(axes, chosen_share, read_off(points, chosen_share), colour=ORANGE)
         axes.xaxis.set_major_formatter(FuncFormatter(_percent_tick))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda amount, _: money(amount)))
+        return _svg(canvas)
+
+
+def history(
+    windows: Sequence[str],
+    lines: Sequence[tuple[str, Sequence[float | None]]],
+    y: str,
+    *,
+    bound: float | None = None,
+    marked: Sequence[int] = (),
+    watched_from: int = 0,
+    is_share: bool = False,
+) -> str:
+    """Draw values over windows; where a value is None the line is broken.
+
+    Args:
+        windows: names, ascending.
+        lines: label and values of at most three lines.
+        y: what the values are.
+        bound: a value to draw a dashed line at.
+        marked: places of the first line to mark as violations.
+        watched_from: place of the first window that counts; those before are shaded.
+        is_share: write the values as percentages.
+    """
+    with _drawing():
+        canvas, axes = _axes("", y)
+        places = range(len(windows))
+        if watched_from > 0:
+            end = min(watched_from, len(windows)) - 0.5
+            axes.axvspan(-0.5, end, color="#eef2f5", zorder=0)
+            axes.text(-0.4, 1.01, "training", transform=axes.get_xaxis_transform(), color=SOFT, fontsize=8.5)
+        for (label, values), colour in zip(lines, (BLUE, ORANGE, GREEN), strict=False):
+            drawn = [math.nan if value is None else value for value in values]
+            axes.plot(places, drawn, color=colour, linewidth=1.8, marker="o", markersize=4, label=label)
+        if marked:
+            found = [math.nan if (value := lines[0][1][place]) is None else value for place in marked]
+            axes.plot(list(marked), found, "o", color=ORANGE, markersize=9, markerfacecolor="none", markeredgewidth=2)
+        if bound is not None:
+            axes.axhline(bound, color=GREY, linestyle="--", linewidth=1)
+        axes.set_xlim(-0.5, max(len(windows) - 0.5, 0.5))
+        known = [value for _, values in lines for value in values if value is not None]
+        if min(known, default=0.0) >= 0:
+            axes.set_ylim(0, 1.12 * max([*known, bound or 0.0]) or 1.0)
+        step = max(-(-len(windows) // 6), 1)
+        shown = [*places][::-1][::step][::-1]
+        axes.set_xticks(shown, [windows[place] for place in shown], fontsize=8)
+        if is_share:
+            axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
+        if len(lines) > 1:
+            axes.legend(loc="best")
         return _svg(canvas)
 
 

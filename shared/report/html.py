@@ -303,7 +303,28 @@ def render(report: RunReport) -> str:
     Raises:
         ConfigError: a figure is not a drawing of `shared.report.figures`.
     """
-    environment = jinja2.Environment(
+    figures: dict[str, list[tuple[Figure, Markup]]] = {"result": [], "decision": []}
+    for figure in report.figures:
+        figures[figure.section].append((figure, drawing(figure)))
+    slices: dict[str, list[Slice]] = {}
+    for part in report.slices:
+        slices.setdefault(part.column, []).append(part)
+    return (
+        environment()
+        .get_template("run.html.j2")
+        .render(
+            report=report,
+            figures=figures,
+            rules=[_rule(row) for row in report.quality],
+            candidates=_candidates(report.candidates),
+            slices=slices,
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Return how pages are made from the templates of this package."""
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("shared.report", ""),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -311,20 +332,8 @@ def render(report: RunReport) -> str:
         lstrip_blocks=True,
     )
     formats = (numbers.number, numbers.percent, numbers.points, numbers.alike, numbers.money)
-    environment.filters |= {format_.__name__: format_ for format_ in formats} | {"called": _called}
-    figures: dict[str, list[tuple[Figure, Markup]]] = {"result": [], "decision": []}
-    for figure in report.figures:
-        figures[figure.section].append((figure, _drawing(figure)))
-    slices: dict[str, list[Slice]] = {}
-    for part in report.slices:
-        slices.setdefault(part.column, []).append(part)
-    return environment.get_template("run.html.j2").render(
-        report=report,
-        figures=figures,
-        rules=[_rule(row) for row in report.quality],
-        candidates=_candidates(report.candidates),
-        slices=slices,
-    )
+    made.filters |= {format_.__name__: format_ for format_ in formats} | {"called": _called}
+    return made
 
 
 def write(report: RunReport, path: Path) -> Path:
@@ -334,7 +343,15 @@ def write(report: RunReport, path: Path) -> Path:
         ConfigError: as `render`; the file at ``path`` stays as it was.
         EnvironmentProblem: the folder cannot be written.
     """
-    text = render(report)
+    return write_text(render(report), path)
+
+
+def write_text(text: str, path: Path) -> Path:
+    """Write a page to ``path`` in one move.
+
+    Raises:
+        EnvironmentProblem: the folder cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -360,7 +377,7 @@ def _rule(row: RuleRow | Mapping[str, Any]) -> RuleRow:
     return RuleRow(**{name: value for name, value in row.items() if name in names})
 
 
-def _drawing(figure: Figure) -> Markup:
+def drawing(figure: Figure) -> Markup:
     """Return the SVG with the title of the figure as its name for those who cannot see it."""
     if not figure.svg.startswith("<svg ") or "<script" in figure.svg.lower():
         raise ConfigError(

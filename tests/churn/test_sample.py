@@ -223,3 +223,28 @@ def test_a_sample_of_nobody_is_refused() -> None:
     for arguments in ({"customers": 0}, {"customers": 10, "days": 100}, {"customers": 10, "difficulty": 0.0}):
         with pytest.raises(ConfigError, match="SAMPLE_INVALID"):
             Settings(**arguments)
+
+
+def test_a_planted_drift_makes_days_of_use_longer_from_its_day_on_and_changes_nothing_before(
+    spark: SparkSession, sample: Sample
+) -> None:
+    day = 420
+    drifted = generate(spark, Settings(CUSTOMERS, seed=5, drift_day=day, drift_size=0.5))
+    before = F.col("event_ts") < F.lit(sample.settings.start_date + timedelta(days=day))
+
+    usage, other = (made.tables[schema.USAGE.name] for made in (sample, drifted))
+    assert_df_equality(usage.where(before), other.where(before), ignore_row_order=True)
+
+    both = usage.join(other.withColumnsRenamed({"minutes": "longer"}), ["customer_id", "event_ts"]).where(~before)
+    added = both.agg(F.min(F.col("longer") - F.col("minutes")), F.max(F.col("longer") - F.col("minutes"))).collect()[0]
+    assert added[0] == pytest.approx(added[1])
+    assert added[0] > 0
+
+    last = F.col("snapshot_date") == F.lit(sample.as_of_date - timedelta(days=30))  # all of its 30 days have drifted
+    plain, moved = (
+        made.truth.where(last & (F.col("tenure_days") >= 30))
+        .agg(F.avg("minutes_30"), F.stddev("minutes_30"))
+        .collect()[0]
+        for made in (sample, drifted)
+    )
+    assert (moved[0] - plain[0]) / plain[1] == pytest.approx(0.5, abs=0.15)

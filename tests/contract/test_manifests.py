@@ -25,8 +25,6 @@ ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "churn" / "deploy" / "databricks.yml"
 SCHEMA = "DATABRICKS_BUNDLE_SCHEMA"
 CRD = "SPARK_OPERATOR_CRD"
-# Verbs that jobs name before the vertical has them; the list may only get shorter.
-NOT_YET = {"monitor", "retrain"}
 
 
 class Unique(yaml.SafeLoader):
@@ -95,7 +93,7 @@ def test_a_vertical_without_jobs_is_a_wrong_command(capsys: pytest.CaptureFixtur
 def test_every_verb_of_a_job_is_a_command() -> None:
     verbs = {verb for job in JOBS.jobs for verb in job.verbs}
 
-    assert verbs - set(command_line(VERTICAL).commands) == NOT_YET
+    assert verbs - set(command_line(VERTICAL).commands) == set()
 
 
 def test_there_is_a_job_to_train_to_score_to_monitor_and_to_retrain() -> None:

@@ -1,0 +1,238 @@
+"""Drift of every column of a window: against the training rows, the window before, and the windows some time before.
+
+Whatever there are too few rows for is None, and `Drift.reason` says so. A violation needs both a test, corrected for all
+tests of the window, and a difference that matters: with many rows every difference passes a test.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from shared.monitoring import statistics
+from shared.monitoring.bins import ColumnBins
+from shared.monitoring.profile import Profile
+from shared.monitoring.settings import MonitoringConfig
+
+Against = Literal["BASELINE", "CONSECUTIVE", "RECENT"]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How one column of a window differs from a reference; shares are 0 to 1.
+
+    Args:
+        window, slice_key, slice_value, column: as in the profile.
+        against: the kind of reference; ``compared_with`` names its windows.
+        rows, reference_rows: rows with a value on both sides.
+        psi, js_distance, total_variation: distances of the bins.
+        ks, ks_p_value: of a number, at the bounds of its bins.
+        chi_square, chi_square_p_value: of the bins.
+        mean_change: of a number, in standard deviations of the reference.
+        null_change, null_p_value: change of the share of rows without a value.
+        unseen: share of values that the training rows did not have; None for a number, or where levels were too many.
+        p_value: least p-value of the column, corrected for all tests of its window, slice and reference (Holm).
+        violation: ``distribution``, ``nulls`` or ``unseen``, or empty.
+        reason: why it violates, or why there is no statistic.
+    """
+
+    window: str
+    slice_key: str | None
+    slice_value: str | None
+    column: str
+    against: Against
+    compared_with: str
+    rows: int
+    reference_rows: int
+    psi: float | None = None
+    js_distance: float | None = None
+    total_variation: float | None = None
+    ks: float | None = None
+    ks_p_value: float | None = None
+    chi_square: float | None = None
+    chi_square_p_value: float | None = None
+    mean_change: float | None = None
+    null_change: float | None = None
+    null_p_value: float | None = None
+    unseen: float | None = None
+    p_value: float | None = None
+    violation: str = ""
+    reason: str = ""
+
+    @property
+    def distance(self) -> float | None:
+        """What is held against ``min_distance``: Kolmogorov–Smirnov of a number, total variation of a category."""
+        return self.total_variation if self.ks is None else self.ks
+
+
+Key = tuple[str | None, str | None, str]
+
+
+def of_window(
+    window: str,
+    history: Mapping[str, Sequence[Profile]],
+    baseline: Sequence[Profile],
+    bins: Sequence[ColumnBins],
+    settings: MonitoringConfig,
+) -> list[Drift]:
+    """Return the drift of every slice and column of ``window`` against all references there are.
+
+    Args:
+        window: a key of ``history``.
+        history: windows, which sort by time, and their profiles; later ones play no part.
+        baseline: profiles of the training rows.
+        bins: the bins that all were counted in.
+        settings: when a difference violates.
+    """
+    known = {b.name: b for b in bins}
+    found: list[Drift] = []
+    for against, name, reference in _references(window, history, baseline, settings):
+        mine = {_key(profile): profile for profile in history[window]}
+        drifts = [
+            compare(reference[key], profile, known[profile.column], against, name, settings)
+            for key, profile in mine.items()
+            if key in reference
+        ]
+        for part in sorted({(d.slice_key or "", d.slice_value or "") for d in drifts}):
+            family = [d for d in drifts if (d.slice_key or "", d.slice_value or "") == part]
+            found += _judged(family, known, settings)
+    return found
+
+
+def judged_against(drifts: Sequence[Drift], settings: MonitoringConfig) -> list[Drift]:
+    """Return those drifts of whole windows that alerts go by: of each window its recent reference, if it has one."""
+    whole = [drift for drift in drifts if drift.slice_key is None]
+    recent = {drift.window for drift in whole if drift.against == "RECENT" and settings.compare_with == "recent"}
+    return [d for d in whole if d.against == ("RECENT" if d.window in recent else "BASELINE")]
+
+
+def compare(
+    reference: Profile,
+    actual: Profile,
+    bins: ColumnBins,
+    against: Against,
+    compared_with: str,
+    settings: MonitoringConfig,
+) -> Drift:
+    """Return the statistics of one column; nothing is judged yet."""
+    drift = Drift(
+        actual.window,
+        actual.slice_key,
+        actual.slice_value,
+        actual.column,
+        against,
+        compared_with,
+        actual.values,
+        reference.values,
+    )
+    if min(actual.rows, reference.rows) < settings.min_rows:
+        return replace(drift, reason=_too_few(actual.rows, reference.rows, "rows", settings))
+    drift = replace(
+        drift,
+        null_change=actual.nulls / actual.rows - reference.nulls / reference.rows,
+        null_p_value=statistics.share_p_value(actual.nulls, actual.rows, reference.nulls, reference.rows),
+    )
+    if min(actual.values, reference.values) < settings.min_rows:
+        return replace(drift, reason=_too_few(actual.values, reference.values, "rows with a value", settings))
+    statistic, _, p_value = statistics.chi_square(reference.counts, actual.counts)
+    drift = replace(
+        drift,
+        psi=statistics.psi(reference.counts, actual.counts),
+        js_distance=statistics.js_distance(reference.counts, actual.counts),
+        total_variation=statistics.total_variation(reference.counts, actual.counts),
+        chi_square=statistic,
+        chi_square_p_value=p_value,
+    )
+    if bins.kind == "categorical":
+        return replace(drift, unseen=actual.counts[-1] / actual.values if bins.is_complete else None)
+    distance = statistics.ks(reference.counts, actual.counts)
+    moved = (actual.mean or 0.0) - (reference.mean or 0.0)
+    return replace(
+        drift,
+        ks=distance,
+        ks_p_value=statistics.ks_p_value(distance, reference.values, actual.values),
+        mean_change=moved / reference.deviation if reference.deviation else None,
+    )
+
+
+def pooled(profiles: Sequence[Profile]) -> Profile:
+    """Return one profile of all rows of several windows of the same slice and column."""
+    first = profiles[0]
+    held = [p for p in profiles if p.mean is not None and p.values]
+    values = sum(p.values for p in held)
+    mean = sum((p.mean or 0.0) * p.values for p in held) / values if held else None
+    spread = sum(((p.deviation or 0.0) ** 2 + ((p.mean or 0.0) - (mean or 0.0)) ** 2) * p.values for p in held)
+    return replace(
+        first,
+        rows=sum(p.rows for p in profiles),
+        nulls=sum(p.nulls for p in profiles),
+        counts=tuple(sum(cell) for cell in zip(*(p.counts for p in profiles), strict=True)),
+        mean=mean,
+        deviation=(spread / values) ** 0.5 if held else None,
+        least=min((p.least for p in held if p.least is not None), default=None),
+        greatest=max((p.greatest for p in held if p.greatest is not None), default=None),
+    )
+
+
+def _references(
+    window: str, history: Mapping[str, Sequence[Profile]], baseline: Sequence[Profile], settings: MonitoringConfig
+) -> list[tuple[Against, str, dict[Key, Profile]]]:
+    before = sorted(name for name in history if name < window)
+    found: list[tuple[Against, str, dict[Key, Profile]]] = [
+        ("BASELINE", "training rows", {_key(profile): profile for profile in baseline})
+    ]
+    if before:
+        found.append(("CONSECUTIVE", before[-1], {_key(profile): profile for profile in history[before[-1]]}))
+    # The last `windows` windows, this one among them, are those an alert is about: none of them is a reference.
+    until = len(before) - settings.windows + 1
+    recent = before[max(until - settings.reference_windows, 0) : max(until, 0)]
+    if len(recent) == settings.reference_windows:
+        parts: dict[Key, list[Profile]] = {}
+        for name in recent:
+            for profile in history[name]:
+                parts.setdefault(_key(profile), []).append(profile)
+        name = recent[0] if len(recent) == 1 else f"{recent[0]} to {recent[-1]}"
+        found.append(("RECENT", name, {key: pooled(each) for key, each in parts.items()}))
+    return found
+
+
+def _key(profile: Profile) -> Key:
+    return (profile.slice_key, profile.slice_value, profile.column)
+
+
+def _too_few(rows: int, reference_rows: int, what: str, settings: MonitoringConfig) -> str:
+    return f"{rows:,} {what}, {reference_rows:,} to compare with: fewer than {settings.min_rows}"
+
+
+def _judged(drifts: Sequence[Drift], bins: Mapping[str, ColumnBins], settings: MonitoringConfig) -> list[Drift]:
+    """Correct the tests of one window, slice and reference for their number, and say which columns violate."""
+    tests: list[tuple[int, str, float]] = []
+    for place, drift in enumerate(drifts):
+        p_value = drift.ks_p_value if bins[drift.column].kind == "numeric" else drift.chi_square_p_value
+        tests += [(place, "distribution", p_value)] if p_value is not None else []
+        tests += [(place, "nulls", drift.null_p_value)] if drift.null_p_value is not None else []
+    corrected = dict(
+        zip(((place, name) for place, name, _ in tests), statistics.holm([p for *_, p in tests]), strict=True)
+    )
+    return [
+        _with_verdict(drift, corrected.get((place, "distribution")), corrected.get((place, "nulls")), settings)
+        for place, drift in enumerate(drifts)
+    ]
+
+
+def _with_verdict(drift: Drift, of_bins: float | None, of_nulls: float | None, settings: MonitoringConfig) -> Drift:
+    known = [p for p in (of_bins, of_nulls) if p is not None]
+    drift = replace(drift, p_value=min(known) if known else None)
+    change, distance = drift.null_change, drift.distance
+    is_beyond_chance = of_nulls is not None and of_nulls < settings.alpha
+    if is_beyond_chance and change is not None and abs(change) >= settings.min_null_change:
+        way = "more" if change > 0 else "fewer"
+        found = f"{abs(change):.1%} of the rows {way} than in {drift.compared_with} have no value (p {of_nulls:.2g})"
+        return replace(drift, violation="nulls", reason=found)
+    if drift.unseen is not None and drift.unseen >= settings.min_unseen:
+        return replace(drift, violation="unseen", reason=f"{drift.unseen:.1%} of the values are new to the model")
+    if of_bins is not None and distance is not None and of_bins < settings.alpha and distance >= settings.min_distance:
+        moved = f", mean {drift.mean_change:+.2f} sd" if drift.mean_change is not None else ""
+        name = "KS" if drift.ks is not None else "total variation"
+        found = f"{name} {distance:.3f} from {drift.compared_with}{moved} (p {of_bins:.2g}, PSI {drift.psi:.3f})"
+        return replace(drift, violation="distribution", reason=found)
+    return drift

@@ -1,0 +1,81 @@
+"""The trend of data quality: what share of the rows each ingestion put aside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from shared.core.parallel import in_parallel
+from shared.delta.read import history, read
+from shared.delta.tables import TableRef, exists
+from shared.monitoring.settings import MonitoringConfig
+from shared.monitoring.statistics import share_p_value
+from shared.quality.suite import ANY_RULE
+
+_INGESTIONS = 12
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """What one ingestion put aside; ``version`` is that of the table of its rules."""
+
+    version: int
+    checked_ts: datetime
+    checked: int
+    rejected: int
+
+    @property
+    def share(self) -> float:
+        """Share of the rows, 0 to 1."""
+        return self.rejected / self.checked if self.checked else 0.0
+
+    def rise(self, before: "Rejected", settings: MonitoringConfig) -> str:
+        """Return in words by how much more was put aside than the time before; empty when it is no more than chance."""
+        if not self.checked or not before.checked or self.share - before.share < settings.min_quality_change:
+            return ""
+        if share_p_value(self.rejected, self.checked, before.rejected, before.checked) >= settings.alpha:
+            return ""
+        return f"{self.share:.1%} of the rows were put aside, {before.share:.1%} the time before"
+
+
+def trend(spark: SparkSession, rules: TableRef) -> list[Rejected]:
+    """Return what the last twelve ingestions put aside, oldest first; none where there is no table of rules.
+
+    The table is written whole by every ingestion, so its versions are the history.
+
+    Args:
+        spark: the session.
+        rules: rows of `shared.quality.report.COLUMNS` with a column ``table``.
+    """
+    if not exists(spark, rules):
+        return []
+    writes = history(spark, rules, 4 * _INGESTIONS).where(
+        F.col("operation").contains("WRITE") | F.col("operation").contains("CREATE")
+    )
+    commits = writes.select("version", "timestamp").collect()[:_INGESTIONS]
+    counted: Sequence[Any] = in_parallel(
+        spark, [partial(_counted, read(spark, rules, commit["version"])) for commit in commits]
+    )
+    found = [
+        Rejected(commit["version"], commit["timestamp"], *counts)
+        for commit, counts in zip(commits, counted, strict=True)
+    ]
+    return sorted(found, key=lambda each: each.version)
+
+
+def _counted(rules: DataFrame) -> tuple[int, int]:
+    is_any = F.col("rule") == ANY_RULE
+    of_table = (
+        rules.where("scope = 'rows'")
+        .groupBy("table")
+        .agg(
+            F.max("checked_count").alias("checked"),
+            F.coalesce(F.max(F.when(is_any, F.col("failed_count"))), F.lit(0)).alias("failed"),
+        )
+    )
+    row = of_table.agg(F.sum("checked"), F.sum("failed")).collect()[0]
+    return int(row[0] or 0), int(row[1] or 0)

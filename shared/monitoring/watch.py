@@ -1,0 +1,292 @@
+"""One look at a model: what is new is computed and kept, the rest is looked up, and all of it is judged.
+
+Nothing of a window is computed again, whatever becomes of its rows later; only performance is, as labels mature.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from shared.core.parallel import in_parallel
+from shared.delta.tables import TableRef
+from shared.monitoring import alerts, drift, history, performance
+from shared.monitoring.alerts import Alert, Condition, Kind, Violation
+from shared.monitoring.bins import ColumnBins
+from shared.monitoring.drift import Drift
+from shared.monitoring.performance import Performance
+from shared.monitoring.profile import Profile, profile
+from shared.monitoring.quality import Rejected
+from shared.monitoring.settings import MonitoringConfig
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Where monitoring keeps what it found."""
+
+    profiles: TableRef
+    drifts: TableRef
+    performances: TableRef
+    alerts: TableRef
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A model that is watched: what it is compared with, and by which columns.
+
+    Args:
+        model: registered name and version.
+        bins: bins of its inputs and of its prediction.
+        baseline: profiles of its training rows.
+        test: ``auc, rows, positives`` of the evaluation.
+        label, prediction: the columns.
+        slices: name → value of a row.
+        watched_after: windows up to this one taught the model, so their performance means nothing and nothing fires; None
+            for none.
+    """
+
+    model: tuple[str, int]
+    bins: Sequence[ColumnBins]
+    baseline: Sequence[Profile]
+    test: Mapping[str, Any]
+    label: str
+    prediction: str
+    slices: Mapping[str, Column] = field(default_factory=dict)
+    watched_after: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to say of a model.
+
+    Args:
+        windows: every window, ascending; ``new`` of them were computed now, ``watched`` may fire.
+        profiles, drifts, performances: of all windows.
+        violations, alerts: of the watched windows.
+        condition: what holds in the newest windows.
+    """
+
+    windows: Sequence[str]
+    new: Sequence[str]
+    watched: Sequence[str]
+    profiles: Sequence[Profile]
+    drifts: Sequence[Drift]
+    performances: Sequence[Performance]
+    violations: Sequence[Violation]
+    alerts: Sequence[Alert]
+    condition: Condition
+
+    @property
+    def newest(self) -> str | None:
+        """The newest window."""
+        return self.windows[-1] if self.windows else None
+
+    def drifted(self, prediction: str) -> list[str]:
+        """Return the columns that violate in the newest window, without the prediction."""
+        kinds = ("inputs", "data")
+        return sorted(
+            v.subject
+            for v in self.violations
+            if v.window == self.newest and v.kind in kinds and v.subject != prediction
+        )
+
+
+def look(
+    rows: DataFrame,
+    score: Callable[[DataFrame], DataFrame],
+    watched: Watched,
+    tables: Tables,
+    settings: MonitoringConfig,
+    *,
+    window: Column,
+    run_id: str,
+    is_judged: Column | None = None,
+    rejected: Sequence[Rejected] = (),
+) -> Found:
+    """Bring the tables up to date with ``rows`` and return all that is known.
+
+    Args:
+        rows: the feature table, all windows.
+        score: adds the prediction.
+        watched: the model.
+        tables: where to keep it.
+        settings: what violates and what fires.
+        window: the window of a row, as text that sorts by time.
+        run_id: of this run.
+        is_judged: rows whose label may count for performance; None for all. In tables split by customer, not those that
+            taught the model.
+        rejected: what ingestions put aside, oldest first.
+    """
+    spark = rows.sparkSession
+    dated = rows.withColumn("_window", window)
+    label = F.col(watched.label) if is_judged is None else F.when(is_judged, F.col(watched.label))
+    refs = (tables.profiles, tables.drifts, tables.performances)
+    reads: list[Callable[[], Any]] = [partial(history.of_model, spark, ref, watched.model) for ref in refs]
+    reads.append(dated.groupBy("_window").agg(F.count(label).alias("labelled")).collect)
+    held_profiles, held_drifts, held_performances, there = in_parallel(spark, reads)
+    profiles = [history.profile_of(row) for row in history.first_of(held_profiles)]
+    drifts = [history.drift_of(row) for row in history.first_of(held_drifts)]
+    performances = {row["window"]: _performance_of(row) for row in held_performances}  # the last one written counts
+    labelled = {row["_window"]: row["labelled"] for row in there}
+    new = sorted(set(labelled) - {each.window for each in profiles})
+    riper = {w for w, n in labelled.items() if w not in performances or n > performances[w].labelled}
+    fresh_profiles, fresh_performances = _measure(
+        dated.withColumn("_label", label), score, watched, settings, new=new, riper=sorted(riper)
+    )
+    profiles += fresh_profiles
+    performances |= {each.window: each for each in fresh_performances}
+    fresh_drifts = _drifts(profiles, {each.window for each in drifts}, watched, settings)
+    _keep(spark, tables, watched.model, run_id, fresh_profiles, fresh_drifts, fresh_performances)
+    return judge(profiles, [*drifts, *fresh_drifts], performances, watched, settings, new=new, rejected=rejected)
+
+
+def judge(
+    profiles: Sequence[Profile],
+    drifts: Sequence[Drift],
+    performances: Mapping[str, Performance],
+    watched: Watched,
+    settings: MonitoringConfig,
+    *,
+    new: Sequence[str] = (),
+    rejected: Sequence[Rejected] = (),
+) -> Found:
+    """Return violations, alerts and condition of what is known; pure."""
+    windows = sorted({each.window for each in profiles})
+    after = [w for w in windows if watched.watched_after is None or w > watched.watched_after]
+    judged = drift.judged_against(drifts, settings)
+    found = [v for v in alerts.violations(judged, watched.prediction) if v.window in after]
+    matured = [w for w in after if w in performances and performances[w].labelled]
+    for name in matured:
+        if words := performance.loss(performances[name], dict(watched.test), settings):
+            found.append(Violation(name, "performance", "model", words))
+    if after and len(rejected) > 1 and (words := rejected[-1].rise(rejected[-2], settings)):
+        found.append(Violation(after[-1], "data", "ingestion", words))
+    of_kind: dict[Kind, list[str]] = {**dict.fromkeys(alerts.KINDS, after), "performance": matured}
+    return Found(
+        windows,
+        new,
+        after,
+        profiles,
+        drifts,
+        [performances[name] for name in sorted(performances)],
+        found,
+        alerts.raised(found, of_kind, settings),
+        alerts.condition(found, of_kind, settings),
+    )
+
+
+def _measure(
+    rows: DataFrame,
+    score: Callable[[DataFrame], DataFrame],
+    watched: Watched,
+    settings: MonitoringConfig,
+    *,
+    new: Sequence[str],
+    riper: Sequence[str],
+) -> tuple[list[Profile], list[Performance]]:
+    """Score the rows of the windows that need it, once, and measure them."""
+    wanted = sorted({*new, *riper})
+    if not wanted:
+        return [], []
+    scored = score(rows.where(F.col("_window").isin(wanted))).cache()
+    work: list[Callable[[], Any]] = [
+        partial(
+            profile,
+            scored.where(F.col("_window").isin(list(new))),
+            watched.bins,
+            window=F.col("_window"),
+            slices=limited(scored, watched.slices, settings.slices),
+        )
+        if new
+        else list,
+        partial(
+            performance.by_window,
+            scored.where(F.col("_window").isin(list(riper))),
+            window="_window",
+            label="_label",
+            probability=watched.prediction,
+        )
+        if riper
+        else list,
+    ]
+    try:
+        profiles, performances = in_parallel(rows.sparkSession, work)
+    finally:
+        scored.unpersist()
+    return profiles, performances
+
+
+def limited(rows: DataFrame, slices: Mapping[str, Column], count: int) -> dict[str, Column]:
+    """Return the slices with at most ``count`` values each: the most frequent ones, and ``(other)``."""
+    found = {}
+    for name, value in slices.items():
+        text = value.cast("string")
+        frequent = rows.groupBy(text.alias("v")).count().orderBy(F.desc("count"), "v").limit(count + 1).collect()
+        kept = [row["v"] for row in frequent[:count] if row["v"] is not None]
+        is_kept = text.isNull() | text.isin(kept) if len(frequent) > count else F.lit(True)
+        found[name] = F.when(is_kept, text).otherwise("(other)")
+    return found
+
+
+def _drifts(profiles: Sequence[Profile], done: set[str], watched: Watched, settings: MonitoringConfig) -> list[Drift]:
+    by_window: dict[str, list[Profile]] = {}
+    for each in profiles:
+        by_window.setdefault(each.window, []).append(each)
+    return [
+        found
+        for name in sorted(set(by_window) - done)
+        for found in drift.of_window(name, by_window, watched.baseline, watched.bins, settings)
+    ]
+
+
+def _keep(
+    spark: SparkSession,
+    tables: Tables,
+    model: tuple[str, int],
+    run_id: str,
+    profiles: Sequence[Profile],
+    drifts: Sequence[Drift],
+    performances: Sequence[Performance],
+) -> None:
+    """Append what is new. Profiles first: drift of a window without them would be left out for good."""
+    store = partial(history.append, spark, model=model, run_id=run_id)
+    rows = [history.profile_row(each) for each in profiles]
+    store(tables.profiles, history.PROFILE, rows, key={each.window for each in profiles})
+    judged = [_performance_row(each) for each in performances]
+    work: list[Callable[[], Any]] = [
+        partial(
+            store,
+            tables.drifts,
+            history.DRIFT,
+            [history.drift_row(each) for each in drifts],
+            key={each.window for each in drifts},
+        ),
+        partial(
+            store,
+            tables.performances,
+            history.PERFORMANCE,
+            judged,
+            key={f"{each.window} {each.labelled}" for each in performances},
+        ),
+    ]
+    in_parallel(spark, work)
+
+
+_PERFORMANCE_NAMES = {
+    "rows": "count",
+    "labelled": "labelled_count",
+    "observed": "observed_rate",
+    "predicted": "predicted_rate",
+}
+
+
+def _performance_row(found: Performance) -> dict[str, Any]:
+    values = {_PERFORMANCE_NAMES.get(name, name): value for name, value in found.as_dict().items()}
+    return {**values, "labelled_share": found.labelled_share}
+
+
+def _performance_of(row: Mapping[str, Any]) -> Performance:
+    return Performance(**{name: row[_PERFORMANCE_NAMES.get(name, name)] for name in Performance.__dataclass_fields__})
