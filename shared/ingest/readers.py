@@ -93,8 +93,10 @@ def conformed(rows: DataFrame, source: Source, table: Table, origin: str) -> Par
 def _words(spark: SparkSession, source: Source, table: Table, files: Mapping[str, str]) -> Parsed:
     """Read text whose fields are separated by runs of blanks, as fixed-width exports are."""
     lines = text_lines(spark, source, list(files)).where(F.length(F.trim(LINE)) > 0)
-    names = list(source.columns.values())
-    if source.has_header:
+    names = [name if name in table.names else "" for name in source.columns.values()]
+    if not source.has_header:
+        check_names(list(source.columns.values()), source, table, f"columns, for {source.path},")
+    else:
         firsts = first_lines(spark, source, files)
         checked = [header_names(line.split(), source, table, file) for file, line in firsts.items()]
         for file, found in zip(firsts, checked, strict=True):
