@@ -161,6 +161,17 @@ def test_whole_numbers_of_other_formats_are_times_where_the_settings_say_so(
     assert (str(row["paid_ts"]), row["_failures"]) == ("2024-05-02 10:00:00", None)
 
 
+def test_words_without_a_header_may_have_fields_that_are_ignored(spark: SparkSession, write: Write) -> None:
+    columns = {"c1": "bill_id", "c2": "c2", "c3": "amount"}
+    table = Table("silver_test_words", (Column("bill_id", "int"), Column("amount", "double")))
+
+    (row,) = rows_of(
+        spark, write(" 1 x  2.5\n", "w.txt"), "words", table, has_header=False, columns=columns, ignore=("c2",)
+    )
+
+    assert (row["bill_id"], row["amount"], row["_failures"]) == (1, 2.5, None)
+
+
 def test_one_mark_cannot_part_thousands_and_decimals() -> None:
     with pytest.raises(ConfigError, match="NUMBERS_INVALID"):
         Source(decimal=",", thousands=",")
