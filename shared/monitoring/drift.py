@@ -1,11 +1,14 @@
 """Drift of every column of a window: against the training rows, the window before, and the windows some time before.
 
 Whatever there are too few rows for is None, and `Drift.reason` says so. A violation needs both a test, corrected for all
-tests of the window, and a difference that matters: with many rows every difference passes a test.
+tests of the window, and a difference that matters also at the lower end of its confidence interval: with many rows every
+difference passes a test, and with few a small one looks large by chance.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Literal
 
 from shared.monitoring import statistics
@@ -29,6 +32,7 @@ class Drift:
         chi_square, chi_square_p_value: of the bins.
         mean_change: of a number, in standard deviations of the reference.
         null_change, null_p_value: change of the share of rows without a value.
+        margin, null_margin: how far distance and null change may be above the true ones by chance, at ``alpha``, one side.
         unseen: share of values that the training rows did not have; None for a number, or where levels were too many.
         p_value: least p-value of the column, corrected for all tests of its window, slice and reference (Holm).
         violation: ``distribution``, ``nulls`` or ``unseen``, or empty.
@@ -53,6 +57,8 @@ class Drift:
     mean_change: float | None = None
     null_change: float | None = None
     null_p_value: float | None = None
+    null_margin: float | None = None
+    margin: float | None = None
     unseen: float | None = None
     p_value: float | None = None
     violation: str = ""
@@ -124,12 +130,14 @@ def compare(
         actual.values,
         reference.values,
     )
+    beyond = NormalDist().inv_cdf(1 - settings.alpha)
     if min(actual.rows, reference.rows) < settings.min_rows:
         return replace(drift, reason=_too_few(actual.rows, reference.rows, "rows", settings))
     drift = replace(
         drift,
         null_change=actual.nulls / actual.rows - reference.nulls / reference.rows,
         null_p_value=statistics.share_p_value(actual.nulls, actual.rows, reference.nulls, reference.rows),
+        null_margin=beyond * statistics.share_error(actual.nulls, actual.rows, reference.nulls, reference.rows),
     )
     if min(actual.values, reference.values) < settings.min_rows:
         return replace(drift, reason=_too_few(actual.values, reference.values, "rows with a value", settings))
@@ -138,6 +146,8 @@ def compare(
         drift,
         psi=statistics.psi(reference.counts, actual.counts),
         js_distance=statistics.js_distance(reference.counts, actual.counts),
+        # A share's standard error is at most half of one over the root of its rows.
+        margin=beyond * math.sqrt(1 / reference.values + 1 / actual.values) / 2,
         total_variation=statistics.total_variation(reference.counts, actual.counts),
         chi_square=statistic,
         chi_square_p_value=p_value,
@@ -224,13 +234,14 @@ def _with_verdict(drift: Drift, of_bins: float | None, of_nulls: float | None, s
     drift = replace(drift, p_value=min(known) if known else None)
     change, distance = drift.null_change, drift.distance
     is_beyond_chance = of_nulls is not None and of_nulls < settings.alpha
-    if is_beyond_chance and change is not None and abs(change) >= settings.min_null_change:
+    if is_beyond_chance and change is not None and abs(change) - (drift.null_margin or 0.0) >= settings.min_null_change:
         way = "more" if change > 0 else "fewer"
         found = f"{abs(change):.1%} of the rows {way} than in {drift.compared_with} have no value (p {of_nulls:.2g})"
         return replace(drift, violation="nulls", reason=found)
     if drift.unseen is not None and drift.unseen >= settings.min_unseen:
         return replace(drift, violation="unseen", reason=f"{drift.unseen:.1%} of the values are new to the model")
-    if of_bins is not None and distance is not None and of_bins < settings.alpha and distance >= settings.min_distance:
+    is_beyond_chance = of_bins is not None and of_bins < settings.alpha
+    if is_beyond_chance and distance is not None and distance - (drift.margin or 0.0) >= settings.min_distance:
         moved = f", mean {drift.mean_change:+.2f} sd" if drift.mean_change is not None else ""
         name = "KS" if drift.ks is not None else "total variation"
         found = f"{name} {distance:.3f} from {drift.compared_with}{moved} (p {of_bins:.2g}, PSI {drift.psi:.3f})"

@@ -27,8 +27,8 @@ PROFILE: Final = (
 DRIFT: Final = (
     f"{_OF_MODEL}, drift_type string, compared_with string, slice_key string, slice_value string, column_name string,"
     " count bigint, reference_count bigint, population_stability_index double, js_distance double,"
-    " total_variation_distance double, ks_statistic double, ks_pvalue double, chi_squared_statistic double,"
-    " chi_squared_pvalue double, avg_delta_stddevs double, percent_null_delta double, null_pvalue double,"
+    " total_variation_distance double, distance_margin double, ks_statistic double, ks_pvalue double, chi_squared_statistic double,"
+    " chi_squared_pvalue double, avg_delta_stddevs double, percent_null_delta double, null_pvalue double, null_margin double,"
     " percent_unseen double, corrected_pvalue double, violation string, reason string"
 )
 PERFORMANCE: Final = (
@@ -52,6 +52,7 @@ _DRIFT_NAMES: Final = {
     "null_change": "percent_null_delta",
     "null_p_value": "null_pvalue",
     "unseen": "percent_unseen",
+    "margin": "distance_margin",
     "p_value": "corrected_pvalue",
 }
 

@@ -40,7 +40,7 @@ class MonitoringConfig(Settings):
     """What counts as drift, and when an alert fires.
 
     A column violates in a window when a test says so at `alpha`, corrected for all tests of the window (Holm), and the
-    difference is at least as large as stated here. An alert fires when ``violations`` of the last ``windows`` windows,
+    difference is at least as large as stated here, also at the lower end of its confidence interval. An alert fires when ``violations`` of the last ``windows`` windows,
     the newest among them, violate.
 
     Args:

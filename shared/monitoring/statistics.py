@@ -90,6 +90,12 @@ def share_p_value(hits: int, rows: int, other_hits: int, other_rows: int) -> flo
     return math.erfc(abs(hits / rows - other_hits / other_rows) / error / math.sqrt(2)) if error else 1.0
 
 
+def share_error(hits: int, rows: int, other_hits: int, other_rows: int) -> float:
+    """Return the standard error of the difference of two shares."""
+    p, q = hits / rows, other_hits / other_rows
+    return math.sqrt(p * (1 - p) / rows + q * (1 - q) / other_rows)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return the p-values corrected for their number, so that the chance of any false one is the level (Holm 1979).
 

@@ -77,6 +77,17 @@ def test_a_large_difference_on_few_rows_is_chance() -> None:
     assert (of("1", {"1": [few]})["BASELINE x"].ks or 0) > SETTINGS.min_distance
 
 
+def test_a_difference_counts_at_the_lower_end_of_its_interval() -> None:
+    """A quarter more than the least that matters, sure to be a difference at all, and still perhaps too small."""
+    history = {"1": [number("1", (187, 250, 250, 313)), category("1", (1, 1, 0))]}
+    found = of("1", history)["BASELINE x"]
+
+    assert found.ks == pytest.approx(0.063)
+    assert found.margin == pytest.approx(2.3263 * (1 / 1_000 + 1 / 2_000) ** 0.5 / 2, abs=1e-4)
+    assert of("1", history, min_distance=0.05, alpha=0.05)["BASELINE x"].violation == ""
+    assert of("1", history, min_distance=0.02, alpha=0.05)["BASELINE x"].violation == "distribution"
+
+
 def test_missing_values_violate_before_anything_else() -> None:
     found = of("1", {"1": [number("1", (100, 400, 600, 800), nulls=200)]})["BASELINE x"]
 
