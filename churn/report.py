@@ -33,8 +33,9 @@ from shared.delta.tables import Warehouse, exists
 from shared.evaluation import thresholds
 from shared.registry import models, tracking
 from shared.report import binary, html, searching
-from shared.report.html import Headline, RunReport, SearchTable
+from shared.report.html import Headline, RunReport
 from shared.report.numbers import number, percent, points
+from shared.report.searching import SearchTable
 
 _MEANINGS = {
     "auc": "chance that a churner outranks a customer who stays",

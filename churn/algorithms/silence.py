@@ -1,5 +1,6 @@
 """How long a customer must be silent before the silence says something, proposed from the histories in an event log."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def proposed_windows(log: Histories) -> LabelConfig:
     (42, 3, 14, 16)
     """
     pauses = sorted(after - before for days in log.days for before, after in pairwise(days))
-    needed = pauses[int(0.9 * (len(pauses) - 1))] if pauses else 30
+    needed = pauses[math.ceil(0.9 * len(pauses)) - 1] if pauses else 30
     fitting = [length for length in _LENGTHS if length <= max(log.length / 6, _LENGTHS[0])]
     outcome = next((length for length in fitting if length >= needed), fitting[-1])
     observation = max(min(3 * outcome, log.length // 3), 1)

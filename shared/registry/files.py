@@ -27,6 +27,8 @@ from shared.registry.versions import Registered, check_name
 MANIFEST: Final = "manifest.json"
 MANIFEST_TAG: Final = "manifest_sha256"
 _LOGGED: Final = re.compile(r"\Amodels:/(m-[A-Za-z0-9-]+)\Z")  # a logged model of this registry, and no other address
+# MLflow writes name and version beside the files of a model that somebody loads by its address, also into the store.
+_MLFLOWS_NOTE: Final = "registered_model_meta"
 _BLOCK: Final = 1 << 20
 
 
@@ -95,7 +97,7 @@ def fetch(model: Registered, under: str = "") -> Path:
 
 
 def _verify(folder: Path, wanted: Mapping[str, str], model: Registered) -> None:
-    found = {path for path in _files(folder, _label(model)) if path != MANIFEST}
+    found = {path for path in _files(folder, _label(model)) if path not in (MANIFEST, _MLFLOWS_NOTE)}
     for what, paths in (("missing", wanted.keys() - found), ("not in the manifest", found - wanted.keys())):
         if paths:
             raise _tampered(model, f"{sorted(paths)[:5]} {'is' if len(paths) == 1 else 'are'} {what}")

@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from shared.core.errors import ConfigError, EnvironmentProblem
 from shared.report import numbers
 from shared.report.numbers import wilson
+from shared.report.searching import SearchTable as SearchTable
 
 Better = Literal["higher", "lower"]
 
@@ -210,38 +211,6 @@ class Confusion:
     def profit(self) -> float | None:
         """What the selected rows earn together; None where a part of it is not known."""
         return None if self.earned is None or self.spent is None else self.earned + self.spent
-
-
-@dataclass(frozen=True)
-class TrialRow:
-    """A setting that was tried: its values, the mean loss over the folds and its standard error, and how long it took.
-
-    Args:
-        note: what it is, such as ``best``; ``is_chosen`` marks the one in use.
-    """
-
-    number: int
-    setting: Mapping[str, float | int | str]
-    loss: float
-    error: float
-    seconds: float
-    note: str = ""
-    is_chosen: bool = False
-
-
-@dataclass(frozen=True)
-class SearchTable:
-    """The search over the settings of one model, the trials worth looking at, best first, and why one was chosen."""
-
-    name: str
-    metric: str
-    rows: Sequence[TrialRow]
-    reason: str
-
-    @property
-    def settings(self) -> list[str]:
-        """Names of the settings."""
-        return list(dict.fromkeys(name for row in self.rows for name in row.setting))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,44 @@
 """What a report shows of a search over settings, from the document that a training run stores of it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from shared.report.html import SearchTable, TrialRow
 from shared.report.numbers import alike
 
 _BEST: Final = 5
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """A setting that was tried: its values, the mean loss over the folds and its standard error, and how long it took.
+
+    Args:
+        note: what it is, such as ``best``; ``is_chosen`` marks the one in use.
+    """
+
+    number: int
+    setting: Mapping[str, float | int | str]
+    loss: float
+    error: float
+    seconds: float
+    note: str = ""
+    is_chosen: bool = False
+
+
+@dataclass(frozen=True)
+class SearchTable:
+    """The search over the settings of one model, the trials worth looking at, best first, and why one was chosen."""
+
+    name: str
+    metric: str
+    rows: Sequence[TrialRow]
+    reason: str
+
+    @property
+    def settings(self) -> list[str]:
+        """Names of the settings."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.setting))
 
 
 def tables(document: Mapping[str, Any], names: Mapping[str, str]) -> list[SearchTable]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,23 +29,33 @@ def test_the_file_gets_one_line_an_alert_after_those_that_are_there(tmp_path: Pa
     ]
 
 
-def test_the_log_has_every_alert_and_a_broken_webhook_keeps_none_from_the_file(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    sinks = SinkConfig(file=str(tmp_path / "alerts.jsonl"), webhook="http://127.0.0.1:9/secret-path")
-    logging.getLogger("accelerators").propagate = True
+class Kept(logging.Handler):
+    """Keeps the sentences that are logged."""
 
-    with (
-        caplog.at_level(logging.WARNING, "accelerators"),
-        pytest.raises(ConfigError, match="WEBHOOK_PRIVATE") as refused,
-    ):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.sentences: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.sentences.append(record.getMessage())
+
+
+@pytest.fixture
+def log() -> Iterator[Kept]:
+    kept, logger = Kept(), logging.getLogger("accelerators")
+    logger.addHandler(kept)
+    yield kept
+    logger.removeHandler(kept)
+
+
+def test_the_log_has_every_alert_and_a_broken_webhook_keeps_none_from_the_file(tmp_path: Path, log: Kept) -> None:
+    sinks = SinkConfig(file=str(tmp_path / "alerts.jsonl"), webhook="http://127.0.0.1:9/secret-path")
+
+    with pytest.raises(ConfigError, match="WEBHOOK_PRIVATE") as refused:
         deliver(ALERTS, FACTS, sinks)
 
     assert "secret-path" not in str(refused.value)
-    assert [record.getMessage() for record in caplog.records] == [
-        "inputs alert for minutes_30",
-        "data alert for region",
-    ]
+    assert log.sentences == ["inputs alert for minutes_30", "data alert for region"]
     assert len((tmp_path / "alerts.jsonl").read_text().splitlines()) == 2
 
 

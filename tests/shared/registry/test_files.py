@@ -70,6 +70,15 @@ def test_all_files_or_those_of_one_folder_are_fetched_into_a_folder_of_ones_own(
         assert all(stat.S_IMODE(above.stat().st_mode) == 0o700 for above in (folder.parent, folder.parent.parent))
 
 
+def test_a_model_that_somebody_loaded_through_mlflow_is_what_it_was(registered: Registered, stored: Path) -> None:
+    # MLflow leaves a note of its own where the files are.
+    tracking.mlflow.artifacts.download_artifacts("models:/things/1")
+
+    assert (stored / "registered_model_meta").exists()
+    assert contents(files.fetch(registered, "online")) == {"model.onnx": "weights", "a/b.json": "{}"}
+    files.fetch(registered)
+
+
 def change(stored: Path) -> None:
     (stored / "online" / "model.onnx").write_text("weightz")
 
