@@ -24,13 +24,6 @@ if ! java_works; then
     java_works || stop JAVA_MISSING "No Java 17 or newer. Install it (Debian: apt-get install openjdk-17-jre-headless) and repeat."
 fi
 
-# promtool checks the rules for Prometheus; only a test needs it, which is skipped where it is not.
-if ! command -v promtool >/dev/null && may_install && [ ! -e .setup/no-promtool ]; then
-    say "installing prometheus, for promtool"
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus; } \
-        >.setup/apt-promtool.log 2>&1 || { say "no promtool: its tests are skipped; see .setup/apt-promtool.log"; touch .setup/no-promtool; }
-fi
-
 find_python() {
     for name in python3.11 python3.12 python3.13 python3; do
         if command -v "$name" >/dev/null && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then

@@ -25,7 +25,9 @@ FIGURES: metrics.Figures = {
 def promtool(*arguments: str | Path) -> str:
     program = shutil.which("promtool")
     if program is None:
-        pytest.skip("promtool is not installed; setup.sh installs Debian's prometheus, which holds it, when it is root")
+        pytest.skip(
+            "promtool is not installed; it comes with Debian's package prometheus, which .ci/run installs when it is root"
+        )
     done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -72,7 +74,9 @@ def test_a_figure_that_is_not_known_is_left_out_and_one_that_is_not_declared_ref
 def test_prometheus_takes_the_text(tmp_path: Path) -> None:
     program = shutil.which("promtool")
     if program is None:
-        pytest.skip("promtool is not installed; setup.sh installs Debian's prometheus, which holds it, when it is root")
+        pytest.skip(
+            "promtool is not installed; it comes with Debian's package prometheus, which .ci/run installs when it is root"
+        )
     text = metrics.exposition("churn", FIGURES)
     done = subprocess.run([program, "check", "metrics"], input=text, capture_output=True, check=False)
 
