@@ -23,7 +23,8 @@ class GateConfig(Settings):
         confidence: share of bootstrap replicates that have to show so much gain.
         max_slice_loss: by how much the mean log loss of a slice may be worse than the champion's, in nats a row.
         min_slice_rows: smaller slices are not judged.
-        max_ece_excess: by how much the calibration error may exceed what chance alone gives right probabilities.
+        max_ece_excess: by how much the calibration error may exceed what chance alone gives right probabilities, beyond twice
+            the standard error of the rate of so many test rows: a calibration is itself learned from about as many.
         online_parity: whether the exported model has to give the same probabilities as Spark.
     """
 
@@ -175,11 +176,17 @@ def _baseline(evaluation: Mapping[str, Any]) -> Gate:
 
 
 def _calibration(config: GateConfig, evaluation: Mapping[str, Any]) -> Gate:
-    ece, by_chance = (_number(evaluation, "test", name) for name in ("ece", "ece_by_chance"))
-    excess = None if ece is None or by_chance is None else ece - by_chance
-    found = f"calibration error {_shown(ece)}, {_shown(by_chance)} by chance, at most {config.max_ece_excess} more"
-    figures = {"ece": ece, "by_chance": by_chance, "allowed": config.max_ece_excess}
-    return Gate("calibration", excess is not None and excess <= config.max_ece_excess, found, figures)
+    ece, by_chance, rows, positives = (
+        _number(evaluation, "test", name) for name in ("ece", "ece_by_chance", "rows", "positives")
+    )
+    allowed = excess = None
+    if ece is not None and by_chance is not None and rows and positives is not None:
+        rate = min(max(positives / rows, 0.0), 1.0)
+        allowed = config.max_ece_excess + 2 * math.sqrt(rate * (1 - rate) / rows)
+        excess = ece - by_chance
+    found = f"calibration error {_shown(ece)}, {_shown(by_chance)} by chance, at most {_shown(allowed)} more"
+    figures = {"ece": ece, "by_chance": by_chance, "allowed": allowed}
+    return Gate("calibration", excess is not None and allowed is not None and excess <= allowed, found, figures)
 
 
 def _gain(config: GateConfig, comparison: Comparison | None, incomparable: str) -> Gate:

@@ -99,7 +99,7 @@ def test_the_first_model_has_to_beat_the_baseline_alone() -> None:
         ("baseline", {"evaluation", "baseline"}),
         ("slices", {"evaluation"}),
         ("slices.plan", {"evaluation"}),
-        ("test.rows", {"evaluation"}),
+        ("test.rows", {"evaluation", "calibration"}),
         ("test.auc_ci", {"baseline"}),
         ("test.log_loss", {"evaluation", "baseline"}),
         ("test.ece", {"evaluation", "calibration"}),
@@ -128,10 +128,16 @@ def test_an_evaluation_of_an_older_version_of_the_table_fails() -> None:
     assert failed(judge(newest_version=5)) == ["newest_table"]
 
 
-def test_calibration_is_judged_against_what_chance_gives() -> None:
-    assert judge(changed("test.ece", 0.0499)).passed
-    assert failed(judge(changed("test.ece", 0.0501))) == ["calibration"]
-    assert judge(changed("test.ece", 0.0501), {"max_ece_excess": 0.04}).passed
+def test_calibration_is_judged_against_what_chance_gives_and_what_so_few_rows_can_tell() -> None:
+    # .02 by chance, .03 allowed, and twice the standard error of a rate of .1 on 900 rows, which is .01.
+    assert judge(changed("test.ece", 0.0699)).passed
+    assert failed(judge(changed("test.ece", 0.0701))) == ["calibration"]
+    assert judge(changed("test.ece", 0.0701), {"max_ece_excess": 0.04}).passed
+    few = changed("test.rows", 100)
+    few["test"] |= {"positives": 10, "ece": 0.1099}
+    assert judge(few).passed
+    few["test"]["ece"] = 0.1101
+    assert failed(judge(few)) == ["calibration"]
 
 
 def with_gain(**facts: Any) -> Comparison:
