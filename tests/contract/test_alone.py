@@ -29,6 +29,7 @@ def test_an_export_holds_one_vertical_and_all_that_a_repository_needs(name: str,
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", VERTICALS)
 def test_an_export_passes_its_own_tests_and_runs(name: str, tmp_path: Path) -> None:
     assert shared_core("export", name, "--to", str(tmp_path / "alone")).returncode == 0
@@ -44,6 +45,7 @@ def test_an_export_passes_its_own_tests_and_runs(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_new_vertical_in_an_empty_folder_passes_its_tests_and_the_contract_and_runs(tmp_path: Path) -> None:
     done = shared_core("new-vertical", "card_risk", "--to", str(tmp_path / "new"))
     assert done.returncode == 0, done.stderr
