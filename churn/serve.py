@@ -4,17 +4,16 @@
 """
 
 import sys
+from typing import TYPE_CHECKING
 
 from churn.config import MODEL, ChurnConfig, as_trained, layers
 from shared.cli.command import command
-from shared.deploy.online import server
-from shared.deploy.online.bundle import Contract
-from shared.deploy.online.metrics import OnlineMetrics
-from shared.deploy.online.registry import RegistrySource
-from shared.deploy.online.service import Service
 from shared.evaluation.costs import Costs
 from shared.registry import tracking
 from shared.registry.tracking import Run
+
+if TYPE_CHECKING:
+    from shared.deploy.online.bundle import Contract
 
 
 def serve(config: ChurnConfig, run_id: str) -> None:
@@ -25,9 +24,15 @@ def serve(config: ChurnConfig, run_id: str) -> None:
         ModelError: there is no champion, it is not exported, or its files are not those that were registered.
         EnvironmentProblem: the registry cannot be read, or the address is taken.
     """
+    # Only who serves needs the packages of the service; every other verb starts without them, and sooner.
+    from shared.deploy.online import server
+    from shared.deploy.online.metrics import OnlineMetrics
+    from shared.deploy.online.registry import RegistrySource
+    from shared.deploy.online.service import Service
+
     keys = server.keys_of(config.serving)
 
-    def threshold(contract: Contract, training: Run) -> float:
+    def threshold(contract: "Contract", training: Run) -> float:
         # By the costs of this command, as in score-batch; else by those the model was trained with.
         if not config.costs.model_fields_set:
             return contract.threshold

@@ -94,7 +94,7 @@ class Gate:
             raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 
 sys.meta_path.insert(0, Gate())
-import churn.serve
+import churn.serve, shared.deploy.online.registry, shared.deploy.online.server
 print("pyspark" in sys.modules)
 """
 

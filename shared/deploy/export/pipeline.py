@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import onnx
 from onnx import TensorProto
@@ -10,10 +9,7 @@ from onnx import TensorProto
 from shared.deploy.export import stages
 from shared.deploy.export.graph import Graph
 from shared.deploy.export.saved import stages as saved_stages
-
-NUMERIC: Final = "numeric"
-CATEGORICAL: Final = "categorical"
-WORDS: Final = "words_{place}"
+from shared.deploy.online.bundle import CATEGORICAL, NUMERIC, WORDS
 
 
 def to_onnx(

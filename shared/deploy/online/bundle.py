@@ -22,6 +22,11 @@ from shared.features.words import WordsConfig, words
 FOLDER: Final = "online"
 """Where the bundle lies among the files of a registered model."""
 
+NUMERIC: Final = "numeric"
+CATEGORICAL: Final = "categorical"
+WORDS: Final = "words_{place}"
+"""Inputs of the graph, as `shared.deploy.export.pipeline` makes them."""
+
 _MODEL, _CONTRACT = "model.onnx", "contract.json"
 _NO_LEVEL: Final = "\x1fnull"  # is in no training data: control characters are not
 _CLIP: Final = 1e-6
@@ -118,12 +123,12 @@ class OnlineModel:
         """
         asked: dict[str, Any] = {}
         if self.contract.numeric:
-            asked["numeric"] = np.array([[_number(row.get(name)) for name in self.contract.numeric] for row in rows])
+            asked[NUMERIC] = np.array([[_number(row.get(name)) for name in self.contract.numeric] for row in rows])
         if self.contract.categorical:
             texts = [[_text(row.get(name)) for name in self.contract.categorical] for row in rows]
-            asked["categorical"] = np.array(texts, object)
+            asked[CATEGORICAL] = np.array(texts, object)
         for place, name in enumerate(self.contract.texts):
-            asked[f"words_{place}"] = self._words([row.get(name) for row in rows])
+            asked[WORDS.format(place=place)] = self._words([row.get(name) for row in rows])
         result: NDArray[np.float64] = self._session.run([self.contract.output], asked)[0]
         return result.ravel()
 
