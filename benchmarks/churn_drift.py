@@ -124,7 +124,9 @@ def _snapshots(
         .when((snapshot >= F.lit(validation)) & (known <= F.lit(test)), "validation")
         .otherwise("later")
     )
-    rows = of_subscriptions(tables, built.candidates.cache(), config.label).withColumn(SPLIT, split).cache()
+    rows = (
+        of_subscriptions(tables, built.candidates.cache(), config.label, config.words).withColumn(SPLIT, split).cache()
+    )
     taught = rows.where(F.col(SPLIT) != "later").agg(F.max(SNAPSHOT_DATE)).collect()[0][0]
     return Snapshots(rows, taught)
 

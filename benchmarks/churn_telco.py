@@ -103,7 +103,7 @@ def _fold(train: DataFrame, test: DataFrame, config: ChurnConfig) -> dict[str, d
 
 def _fit(train: DataFrame, config: ChurnConfig) -> dict[str, list[Transformer]]:
     inputs = candidates.inputs_of(train, (CUSTOMER_ID, LABEL, "fold"))
-    preparation = candidates.fit_preparation(train, inputs, config.model.knots)
+    preparation = candidates.fit_preparation(train, inputs, config.model)
     prepared = candidates.for_models(PipelineModel(preparation).transform(train)).cache()
     fitted = candidates.fit_candidates(prepared, config.model, candidates.levels_of(preparation), config.seed)
     prepared.unpersist()

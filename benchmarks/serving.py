@@ -68,7 +68,9 @@ def _prepare(warehouse: Path, peer: Path) -> list[dict[str, Any]]:
         model = PipelineModel([PipelineModel.load(str(saved / "sparkml")), adding(["probability AS prediction"])])
         mlflow.spark.save_model(model, str(peer), pip_requirements=["pyspark"], dfs_tmpdir=str(peer.parent / "dfs"))
         features = spark.read.format("delta").load(str(warehouse / "gold_churn_features")).where("split = 'test'")
-        rows = [row.asDict() for row in features.select(*names).limit(500).collect()]
+        # The peer cannot take a column without a value, nor an empty text.
+        known = features.select(*names).dropna().where("size(messages_90) > 0")
+        rows = [row.asDict() for row in known.limit(500).collect()]
         _exports(spark)
     finally:
         stop(spark)
@@ -118,7 +120,10 @@ def _median(work: Any, repeats: int) -> float:
 
 def _online(warehouse: Path, peer: Path, rows: Sequence[dict[str, Any]], seconds: int, rate: int) -> None:
     names = list(rows[0])
-    own_requests = [json.dumps({"features": row}).encode() for row in rows]
+    own_rows = [
+        {name: " ".join(value) if isinstance(value, list) else value for name, value in row.items()} for row in rows
+    ]
+    own_requests = [json.dumps({"features": row}).encode() for row in own_rows]
     peer_requests = [
         json.dumps({"dataframe_split": {"columns": names, "data": [[row[name] for name in names]]}}).encode()
         for row in rows

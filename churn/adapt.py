@@ -64,6 +64,7 @@ WORDS = Vocabulary(
 )
 _FEWEST_ROWS = 50
 _RESERVED = (*BOOKKEEPING, EVENT_TS, "probability", "decile", "decision", "reasons", "model_name", "model_version")
+_FEATURES = ("numeric", "categorical", "time", "text")
 _ROLE_OF_LOG = {"quantity": "quantity", "amount": "amount", "price": "unit_price"}
 _SLICES, _SLICE_LEVELS = 3, 10
 
@@ -107,7 +108,7 @@ def look(path: str, told: Told) -> Adapted:
     proposal = propose(peeked.columns, told, WORDS, repeated=repeated, **limits)  # type: ignore[arg-type]
     names = _names(proposal)
     if not proposal.is_log:
-        if not any(role.role in ("numeric", "categorical", "time") for role in proposal.roles):
+        if not any(role.role in _FEATURES for role in proposal.roles):
             raise DataError(
                 "FEATURES_EMPTY", f"{path} has no column to learn from.", "At least one.", "Say --keep COLUMN."
             )
@@ -151,7 +152,7 @@ def _names(proposal: Proposal) -> dict[str, str]:
     if proposal.is_log:
         fixed = {"id": CUSTOMER_ID, "time": EVENT_TS, **_ROLE_OF_LOG}
         return {role.column: fixed[role.role] for role in proposal.roles if role.role in fixed}
-    kept = [role.column for role in proposal.roles if role.role in ("label", "numeric", "categorical", "time")]
+    kept = [role.column for role in proposal.roles if role.role in ("label", *_FEATURES)]
     return {proposal.of("id")[0]: CUSTOMER_ID, **plain_names(kept, taken=_RESERVED)}
 
 
@@ -217,6 +218,8 @@ def _data(adapted: Adapted) -> list[str]:
         lines.append(f"  as_of: {_newest(times)}  # dates count as days before it")
     if slices := _slices(adapted):
         lines.append(f"  slices: [{', '.join(slices)}]")
+    if texts := [names[name] for name in proposal.of("text") if name in names]:
+        lines.append(f"  texts: [{', '.join(texts)}]  # their words count, read as English; else set words.language")
     return [*lines, "  columns:" if kept else "  columns: {}", *(f"    {own}: {kind}" for own, kind in kept.items())]
 
 

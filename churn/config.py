@@ -17,6 +17,7 @@ from shared.core.run import RunConfig
 from shared.deploy.online.settings import ServingConfig
 from shared.deploy.settings import BatchConfig, StreamConfig
 from shared.evaluation.ab import AbConfig
+from shared.features.words import WordsConfig
 from shared.ingest.source import Source
 from shared.monitoring.settings import MonitoringConfig
 from shared.registry.gates import GateConfig
@@ -87,6 +88,7 @@ class OwnDataConfig(Settings):
         positive, negative: its values, as text: who left, who stayed. Any other value is refused.
         as_of: of a table: dates and times count as days before this day.
         slices: of a table: columns whose values are evaluated apart.
+        texts: of a table: string columns that people wrote, whose words count and not the whole.
     """
 
     columns: Mapping[str, Literal["string", "double", "bigint", "boolean", "date", "timestamp"]] = {}
@@ -95,6 +97,7 @@ class OwnDataConfig(Settings):
     negative: tuple[str, ...] = ()
     as_of: date | None = None
     slices: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 class SplitConfig(Settings):
@@ -131,6 +134,9 @@ class ModelConfig(Settings):
         boosted_trees, boosted_depth, boosted_step: size and learning rate of the boosted trees.
         tree_leaf: least rows in a leaf of either.
         max_levels: categorical features with more levels are left out.
+        vocabulary: most words of a text feature that the logistic regression reads, the most frequent ones; the trees read
+            none.
+        min_word_rows: a word counts when it is in so many training rows.
         max_correlation: of two numeric features that correlate more, the later is left out; 1 keeps all.
         positive_weight: weight of a churner in training; probabilities are corrected for it afterwards.
         calibration: ``platt``, or ``isotonic``, which bends more, needs about a thousand validation rows, better a
@@ -152,6 +158,8 @@ class ModelConfig(Settings):
     boosted_step: float = Field(0.3, gt=0.0, le=1.0)
     tree_leaf: int = Field(5, ge=1)
     max_levels: int = Field(100, ge=2)
+    vocabulary: int = Field(200, ge=1)
+    min_word_rows: int = Field(20, ge=1)
     max_correlation: float = Field(1.0, gt=0.0, le=1.0)
     positive_weight: float = Field(1.0, gt=0.0)
     calibration: Literal["platt", "isotonic"] = "platt"
@@ -232,6 +240,7 @@ class ChurnConfig(RunConfig):
             table has its own path or database it is only a name for the run.
         data: the columns of a source that is neither of the publishers' nor as `schema.py` declares; for ``customers`` and
             ``purchases``.
+        words: how messages to support and ``data.texts`` become words.
         max_failed_share: share of rows of a table that may go to quarantine before the run stops.
         max_single_auc: a single feature that ranks the label better than this is taken for the label itself.
     """
@@ -239,6 +248,7 @@ class ChurnConfig(RunConfig):
     shape: Shape = "subscriptions"
     sources: Mapping[str, Source] = {}
     data: OwnDataConfig | None = None
+    words: WordsConfig = WordsConfig()
     sample: SampleConfig = SampleConfig()
     label: LabelConfig = LabelConfig()
     split: SplitConfig = SplitConfig()
@@ -288,9 +298,11 @@ def _check_own_table(data: OwnDataConfig) -> None:
         raise ValueError(
             "data needs a label, which is a string among data.columns, and its positive and negative values"
         )
-    unknown = sorted(set(data.slices) - set(data.columns))
+    unknown = sorted({*data.slices, *data.texts} - set(data.columns))
     if unknown:
-        raise ValueError(f"data.slices names {unknown}, which data.columns does not have")
+        raise ValueError(f"data.slices and data.texts name {unknown}, which data.columns does not have")
+    if wrong := [name for name in data.texts if name == data.label or data.columns[name] != "string"]:
+        raise ValueError(f"data.texts names {wrong}; only strings that are not the label are texts")
     if data.as_of is None and {"date", "timestamp"} & set(data.columns.values()):
         raise ValueError("data.columns has dates: set data.as_of, the day they are counted back from")
 
@@ -310,7 +322,7 @@ LATER_SETTINGS = {
     "bootstrap_replicates",
     "max_single_auc",
 }
-_AS_TRAINED = ("shape", "source", "sources", "data", "sample", "label", "split", "model")
+_AS_TRAINED = ("shape", "source", "sources", "data", "words", "sample", "label", "split", "model")
 
 
 def as_trained(recorded: Mapping[str, Any], config: ChurnConfig) -> ChurnConfig:

@@ -28,7 +28,9 @@ from shared.delta.write import overwrite
 from shared.features import windows
 from shared.features.split import by_hash
 from shared.features.text import standardised
+from shared.features.tf_idf import words_of
 from shared.features.windows import WindowFeature, ratio
+from shared.features.words import WordsConfig
 
 FEATURES = "gold_churn_features"
 SPLIT = "split"
@@ -111,7 +113,7 @@ def _of_customers(config: ChurnConfig, tables: Mapping[str, DataFrame]) -> tuple
     if data is None:
         labelled = of_telco(customers).join(telco_label(customers), CUSTOMER_ID)
     else:
-        own = own_tables.features_of(customers, data.columns, data.label, data.as_of)
+        own = own_tables.features_of(customers, data, config.words)
         labelled = own.join(own_tables.label_of(customers, data.label, data.positive, data.negative), CUSTOMER_ID)
     undated = {name: F.lit(None).cast("date") for name in (SNAPSHOT_DATE, OUTCOME_START_DATE, OUTCOME_END_DATE)}
     return _split_by_customer(labelled.withColumns(undated), config), {}
@@ -126,7 +128,7 @@ def _of_purchases(config: ChurnConfig, tables: Mapping[str, DataFrame]) -> tuple
 def _of_subscriptions(config: ChurnConfig, tables: Mapping[str, DataFrame]) -> tuple[DataFrame, dict[str, int]]:
     contracts = tables[schema.SUBSCRIPTIONS.name]
     snapshots, days, facts = _snapshots(contracts, tables[schema.USAGE.name], config, "ended")
-    return _split(of_subscriptions(tables, snapshots, config.label), days, config), facts
+    return _split(of_subscriptions(tables, snapshots, config.label, config.words), days, config), facts
 
 
 def of_purchases(purchases: DataFrame, snapshots: DataFrame, label: LabelConfig) -> DataFrame:
@@ -162,10 +164,13 @@ def of_purchases(purchases: DataFrame, snapshots: DataFrame, label: LabelConfig)
     )
 
 
-def of_subscriptions(tables: Mapping[str, DataFrame], snapshots: DataFrame, label: LabelConfig) -> DataFrame:
+def of_subscriptions(
+    tables: Mapping[str, DataFrame], snapshots: DataFrame, label: LabelConfig, words: WordsConfig
+) -> DataFrame:
     """Return usage, payment, support, contract and customer features of subscribers as of their snapshots.
 
     ``_30`` and ``_90`` are windows of so many days, cut to the observation window; so are the gaps between days of use.
+    ``messages_90`` are the words of all messages to support.
     """
     month, quarter = min(30, label.observation_days), min(90, label.observation_days)
     usage, payments, support = (tables[table.name] for table in (schema.USAGE, schema.PAYMENTS, schema.SUPPORT))
@@ -180,6 +185,7 @@ def of_subscriptions(tables: Mapping[str, DataFrame], snapshots: DataFrame, labe
         WindowFeature("tickets_30", "count", days=month),
         WindowFeature("tickets_90", "count", days=quarter),
         WindowFeature("severity_90", "max", "severity", days=quarter),
+        WindowFeature("messages_90", "texts", "message", days=quarter),
     ]
     of_payments = [WindowFeature("failed_90", "count", days=quarter)]
     keys = [CUSTOMER_ID, SNAPSHOT_DATE]
@@ -193,6 +199,7 @@ def of_subscriptions(tables: Mapping[str, DataFrame], snapshots: DataFrame, labe
         .withColumn("minutes_trend", ratio(F.col("minutes_30") * 3, F.col("minutes_90")))
         .withColumn("gap_ratio", ratio(F.col("days_since_use"), F.col("median_gap_days")))
         .withColumn("failed_90_basic", F.when(F.col("plan") == "basic", F.col("failed_90")).otherwise(0))
+        .withColumn("messages_90", words_of("messages_90", words))
         .withColumn("tenure_days", F.date_diff(SNAPSHOT_DATE, "signup_date"))
         .drop("signup_date")
     )

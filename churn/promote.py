@@ -21,6 +21,7 @@ from shared.delta.problems import FAILURES
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.evaluation import paired
+from shared.features.tf_idf import WORDS
 from shared.registry import gates, ledger, models, promotion, tracking
 from shared.registry.gates import Comparison, Verdict
 from shared.registry.versions import CHAMPION, Registered, find_any
@@ -100,10 +101,10 @@ def _why_not(rows: DataFrame, champion: Registered) -> str:
     """Return why the champion cannot score these rows; empty when it can."""
     inputs = tracking.read_document(champion.run, "training")["inputs"]
     there = dict(rows.dtypes)
-    missing = sorted({*inputs["numeric"], *inputs["categorical"]} - there.keys())
+    missing = sorted({name for names in inputs.values() for name in names} - there.keys())
     if missing:
         return f"the champion, version {champion.version}, needs the columns {missing}, which {FEATURES} no longer has"
-    texts = sorted(name for name in inputs["numeric"] if there[name] == "string")
+    texts = sorted(name for name in inputs["numeric"] if there[name] in ("string", WORDS))
     return f"the champion needs numbers in {texts}, which are text now" if texts else ""
 
 

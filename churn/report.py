@@ -5,16 +5,16 @@ what the model was trained for. Costs that the command names take the place of t
 threshold follow from them.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
 import yaml
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
+from churn.algorithms import reasons
 from churn.algorithms.candidates import PROBABILITY
 from churn.config import ChurnConfig, as_trained
 from churn.features import FEATURES, SPLIT
@@ -58,7 +58,6 @@ _PARTS = {
     "gap": "left out, because their outcome was not known when the next part begins",
     "current": "to score, whose outcome nobody knows yet",
 }
-_CLEAR = 0.5  # three quarters of what a feature contributes go one way
 _TITLES = {
     "customers": "Which customers are about to leave?",
     "purchases": "Which customers will not buy again?",
@@ -280,7 +279,9 @@ def _features(
     ]
 
 
-def _compared(typical: float | str | None) -> str:
+def _compared(typical: float | str | list[str] | None) -> str:
+    if isinstance(typical, list):
+        return "compared with no text"
     return "" if typical is None else f"compared with {number(typical)}"
 
 
@@ -371,28 +372,5 @@ def _scores(
     if not counted["rows"]:
         return None
     typical = {name: training["typical"][name] for name in training["inputs"]["numeric"]}
-    pushing = directions(scored.select(F.inline("reasons")), typical)
+    pushing = reasons.directions(scored.select(F.inline("reasons")), typical, training["inputs"].get("text", ()))
     return Scores(latest_version(spark, table), **counted.asDict(), directions=pushing)
-
-
-def directions(reasons: DataFrame, typical: Mapping[str, float | None]) -> dict[str, str]:
-    """Return which way features move the score, judged by reasons that were given; a feature without a clear way is absent.
-
-    Args:
-        reasons: feature, value as text and contribution, as scoring writes them.
-        typical: the values that numeric features were compared with; of any other feature it is the level that
-            contributes most, in sum, which raises or lowers the risk.
-    """
-    usual = F.from_json(F.lit(json.dumps(dict(typical))), "map<string,double>")[F.col("feature")]
-    along = F.signum(F.col("value").try_cast("double") - usual) * F.col("contribution")
-    level = F.when(~F.col("feature").isin(*typical), F.coalesce("value", F.lit("no value")))
-    # One row per numeric feature and per level of the others, which are limited by model.max_levels.
-    pushed = reasons.groupBy("feature", level.alias("level")).agg(
-        F.sum(along).alias("along"), F.sum("contribution").alias("sum"), F.sum(F.abs("contribution")).alias("size")
-    )
-    found: dict[str, str] = {}
-    for row in pushed.orderBy(F.abs("sum"), "feature", "level").collect():
-        what, moved = ("more", row["along"]) if row["level"] is None else (row["level"], row["sum"])
-        if moved is not None and abs(moved) > _CLEAR * row["size"]:
-            found[row["feature"]] = f"{what} {'raises' if moved > 0 else 'lowers'} the risk"
-    return found

@@ -20,6 +20,7 @@ from pyspark.sql import Column, DataFrame, Observation, SparkSession, Window
 from pyspark.sql import functions as F
 
 from churn import schema
+from churn.algorithms.messages import message
 from churn.config import ChurnConfig
 from churn.schema import CUSTOMER_ID, EVENT_TS, LABEL, SNAPSHOT_DATE
 from shared.core.columns import Table
@@ -38,6 +39,7 @@ START_DATE = date(2024, 1, 1)
 _HISTORY_PERIODS = 3  # the hazard looks back 90 days, so nobody decides before the log is that old
 _SLOTS = 4  # a customer uses the service on at most one day of each quarter of a period
 _TICKETS = 2  # at most, of a customer in a period
+_COMPLAINT_RATE = 0.4  # of tickets
 _BASE_RATE = 0.07
 # Mean and spread of the signal over customers at risk, measured once; they only place the intercept.
 _SIGNAL_MEAN, _SIGNAL_SD = 1.7, 1.37
@@ -135,7 +137,7 @@ class Sample:
         truth: one row per decision of a customer in service who has not yet decided to leave: ``customer_id,
             snapshot_date, churn_probability``, ``label`` (null while the outcome is not known), and what the
             probability depends on: ``tenure_days, minutes_30, minutes_90, days_since_use`` (null: none in 90 days),
-            ``failed_90, tickets_90, raised_90, plan, segment``. Never an input of a model.
+            ``failed_90, tickets_90, complaints_90, raised_90, plan, segment``. Never an input of a model.
         settings: what it was generated from.
         lives: one row per customer, from which the event tables are made; cached while files are written.
     """
@@ -267,6 +269,10 @@ def _ticket_day(draw: Draw, number: Column) -> Column:
     return F.when((draw.uniform("ticket", "id", "period") < beyond) & (day >= F.col("signup")), day)
 
 
+def _is_complaint(draw: Draw, number: Column) -> Column:
+    return draw.uniform("is_complaint", "id", "period", number) < _COMPLAINT_RATE
+
+
 def _periods(spark: SparkSession, settings: Settings, draw: Draw) -> DataFrame:
     """Return one row per customer and period with the sums that the hazard reads."""
     slots = [F.lit(slot) for slot in range(_SLOTS)]
@@ -275,7 +281,9 @@ def _periods(spark: SparkSession, settings: Settings, draw: Draw) -> DataFrame:
         F.when(day.isNotNull(), _minutes(settings, draw, slot)).otherwise(0.0)
         for day, slot in zip(use_days, slots, strict=True)
     ]
-    tickets = [_ticket_day(draw, F.lit(number)).isNotNull().cast("int") for number in range(_TICKETS)]
+    numbers = [F.lit(number) for number in range(_TICKETS)]
+    tickets = [_ticket_day(draw, number).isNotNull() for number in numbers]
+    complaints = [is_one & _is_complaint(draw, number) for is_one, number in zip(tickets, numbers, strict=True)]
     raised = F.coalesce(F.floor(F.col("raise_day") / PERIOD_DAYS) == F.col("period"), F.lit(False))
     # One shuffle of the customers serves every window over their periods; after the explode it would be many rows.
     traits = _with_traits(spark.range(settings.customers), settings, draw).repartition("id")
@@ -285,9 +293,15 @@ def _periods(spark: SparkSession, settings: Settings, draw: Draw) -> DataFrame:
         sum(minutes[1:], minutes[0]).alias("minutes"),
         F.greatest(*use_days).alias("last_use_day"),
         (_payment_day().isNotNull() & _is_refused(draw)).cast("int").alias("failed"),
-        sum(tickets[1:], tickets[0]).alias("tickets"),
+        _count(tickets).alias("tickets"),
+        _count(complaints).alias("complaints"),
         raised.cast("int").alias("raised"),
     )
+
+
+def _count(conditions: Sequence[Column]) -> Column:
+    counts = [condition.cast("int") for condition in conditions]
+    return sum(counts[1:], counts[0])
 
 
 def _decisions(periods: DataFrame, settings: Settings, draw: Draw) -> DataFrame:
@@ -304,7 +318,7 @@ def _decisions(periods: DataFrame, settings: Settings, draw: Draw) -> DataFrame:
         "minutes_30": F.round(F.coalesce(F.sum("minutes").over(last), F.lit(0.0)), 1),
         "minutes_90": F.round(F.coalesce(F.sum("minutes").over(before), F.lit(0.0)), 1),
         "days_since_use": (today - F.max("last_use_day").over(before)).cast("int"),
-        **{f"{name}_90": F.sum(name).over(before) for name in ("failed", "tickets", "raised")},
+        **{f"{name}_90": F.sum(name).over(before) for name in ("failed", "tickets", "complaints", "raised")},
     }
     first_notice = F.min(F.when(leaves, F.col("period"))).over(customer)
     decided = periods.withColumns(history).withColumn(CHURN_PROBABILITY, probability)
@@ -321,7 +335,7 @@ def _probability(difficulty: float) -> Column:
 
 
 def _signal() -> Column:
-    tenure, failed, tickets = F.col("tenure_days"), F.col("failed_90"), F.col("tickets_90")
+    tenure, failed = F.col("tenure_days"), F.col("failed_90")
     is_settled, is_basic = tenure >= 90, F.col("plan") == "basic"
     steady = F.least(3 * F.col("minutes_30") / F.greatest(F.col("minutes_90"), F.lit(1.0)), F.lit(1.0))
     fading = F.when(is_settled, 1.8 * (1 - steady)).otherwise(0.6)
@@ -330,7 +344,8 @@ def _signal() -> Column:
     # High in the first half year, low for two years, then rising again as offers of others look better.
     ageing = F.least(1.2 * F.exp(-tenure / 100) + F.greatest((tenure - 600) / 500, F.lit(0.0)), F.lit(1.2))
     refused = F.least(failed, F.lit(2)) * F.when(is_basic, 1.3).otherwise(0.5)
-    annoyed = 0.65 * F.least(tickets, F.lit(3))
+    # What they say counts, not that they ask.
+    annoyed = 1.6 * F.least(F.col("complaints_90"), F.lit(2))
     dearer = 0.9 * F.least(F.col("raised_90"), F.lit(1))
     tariff = F.when(is_basic, 0.4).when(F.col("plan") == "premium", -0.4).otherwise(0.0)
     business = F.when(F.col("segment") == "business", -0.4).otherwise(0.0)
@@ -402,12 +417,15 @@ def _support(lives: DataFrame, settings: Settings, draw: Draw) -> DataFrame:
     numbered = _each_period(lives, settings).withColumn("number", F.explode(F.sequence(F.lit(0), F.lit(_TICKETS - 1))))
     tickets = numbered.withColumn("day", _ticket_day(draw, F.col("number"))).where(F.col("day") < F.col("until"))
     weight = draw.uniform("severity", *keys)
+    is_complaint, channel = _is_complaint(draw, F.col("number")), draw.pick(schema.CHANNELS, "channel", *keys)
     return tickets.select(
         F.format_string("T%07d-%03d-%d", *keys).alias("ticket_id"),
         CUSTOMER_ID,
         _moment(settings, "day", 6 * 3600 + draw.whole(16 * 3600, "ticket_second", *keys)).alias(EVENT_TS),
         F.when(weight < 0.45, 1).when(weight < 0.75, 2).when(weight < 0.92, 3).otherwise(4).alias("severity"),
-        draw.pick(schema.CHANNELS, "channel", *keys).alias("channel"),
+        channel.alias("channel"),
+        # Of a call without a complaint nobody takes a note.
+        F.when(is_complaint | (channel != "phone"), message(draw, is_complaint, *keys)).alias("message"),
     )
 
 
@@ -421,8 +439,8 @@ def _truth(decisions: DataFrame, settings: Settings) -> DataFrame:
         _day(settings, (PERIOD_DAYS * period).cast("int")).alias(SNAPSHOT_DATE),
         CHURN_PROBABILITY,
         F.when(is_known, leaves).alias(LABEL),
-        *("tenure_days", "minutes_30", "minutes_90", "days_since_use", "failed_90", "tickets_90", "raised_90"),
-        *("plan", "segment"),
+        *("tenure_days", "minutes_30", "minutes_90", "days_since_use", "failed_90", "tickets_90", "complaints_90"),
+        *("raised_90", "plan", "segment"),
     )
 
 
@@ -436,7 +454,7 @@ class _Damage:
     reason: str
 
 
-_VERSION = 1  # of the rows that the settings stand for; raise it when they change, or old files are taken for new
+_VERSION = 2  # of the rows that the settings stand for; raise it when they change, or old files are taken for new
 _DAMAGE_RATE = 0.002
 _DAMAGES = (
     _Damage("customers", CUSTOMER_ID, "''", "customer_id is blank"),

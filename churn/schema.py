@@ -111,6 +111,7 @@ SUPPORT = Table(
         Column(
             "channel", "string", "way the customer got in touch", check=f"channel IS NULL OR {_in('channel', CHANNELS)}"
         ),
+        Column("message", "string", "what the customer wrote; null when nobody took a note", pii=True),
     ),
     key=("ticket_id",),
     cluster_by=(CUSTOMER_ID, EVENT_TS),

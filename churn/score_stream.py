@@ -225,7 +225,7 @@ def features_of(tables: Mapping[str, DataFrame], config: ChurnConfig, day: date)
         rows = features.of_purchases(facts, at_risk, label)
     else:
         at_risk = labels.snapshots(seen[schema.SUBSCRIPTIONS.name], lengths, [day], day, rule="ended").candidates
-        rows = features.of_subscriptions(seen, at_risk, label)
+        rows = features.of_subscriptions(seen, at_risk, label, config.words)
     return rows.drop(LABEL, OUTCOME_START_DATE, OUTCOME_END_DATE)
 
 

@@ -201,6 +201,7 @@ def _exporter(rows: DataFrame, trained: Trained, config: ChurnConfig) -> Callabl
         output=PROBABILITY,
         threshold=Costs(**config.costs.model_dump()).threshold,
         decisions=DECISIONS,
+        words=config.words,
     )
 
 
@@ -220,7 +221,7 @@ def _tuned(
     table_id = detail(spark, Warehouse(config.warehouse).table(FEATURES))["id"]
 
     def kept(name: str, space: Space, model: ModelConfig) -> Trials:
-        matters = {*SEARCHED[name], "max_levels", "max_correlation", "positive_weight"}
+        matters = {*SEARCHED[name], "max_levels", "vocabulary", "min_word_rows", "max_correlation", "positive_weight"}
         facts = (
             [name, str(table_id), version, config.split.by, config.tuning.folds, config.seed, config.tuning.method],
             {setting: parameter.model_dump() for setting, parameter in space.parameters.items()},
@@ -325,8 +326,8 @@ def _refuse_leaks(train_rows: DataFrame, validation_rows: DataFrame, config: Chu
     refuse_overlap(train_rows, validation_rows, config)
     inputs = candidates.inputs_of(train_rows, BOOKKEEPING)
     leakage.check_single_features(
-        train_rows,
-        numeric=inputs.numeric,
+        train_rows.withColumns({name: F.size(name) for name in inputs.text}),  # of texts, how much was written
+        numeric=[*inputs.numeric, *inputs.text],
         categorical=inputs.categorical,
         label=LABEL,
         max_auc=config.max_single_auc,
@@ -336,7 +337,7 @@ def _refuse_leaks(train_rows: DataFrame, validation_rows: DataFrame, config: Chu
 def _prepared(train_rows: DataFrame, config: ModelConfig) -> tuple[Inputs, Mapping[str, str], list[Transformer]]:
     """Return the features that can help, why others cannot, and the fitted preparation."""
     inputs, dropped = _usable(train_rows, config)
-    return inputs, dropped, candidates.fit_preparation(train_rows, inputs, config.knots)
+    return inputs, dropped, candidates.fit_preparation(train_rows, inputs, config)
 
 
 def _usable(train_rows: DataFrame, config: ModelConfig) -> tuple[Inputs, Mapping[str, str]]:
@@ -347,10 +348,9 @@ def _usable(train_rows: DataFrame, config: ModelConfig) -> tuple[Inputs, Mapping
     numeric = [name for name in inputs.numeric if name in selection.kept]
     if config.max_correlation < 1 and numeric:
         dropped |= selecting.uncorrelated(train_rows, numeric, max_correlation=config.max_correlation).dropped
-    kept = Inputs(
-        tuple(name for name in inputs.numeric if name not in dropped),
-        tuple(name for name in inputs.categorical if name not in dropped),
-    )
+    texts = [name for name in inputs.text if name in selection.kept]
+    dropped |= selecting.worded(train_rows, texts, min_rows=config.min_word_rows).dropped
+    kept = inputs.without(dropped)
     if not kept.names:
         raise DataError("FEATURES_EMPTY", f"No feature varies: {dropped}.", "At least one.", "Look at the source.")
     return kept, dropped

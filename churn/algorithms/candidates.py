@@ -3,8 +3,8 @@
 A stage list is fitted on training rows only and may be put after any preparation; scores are probabilities, never 0/1.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from shared.features.basis import HingeBasis
 from shared.features.imputation import MissingFlags
 from shared.features.split import SPLIT
 from shared.features.sql_steps import adding, replacing
+from shared.features.tf_idf import WORDS, tf_idf
 
 LABEL = "label"
 WEIGHT = "_weight"
@@ -38,36 +39,45 @@ class Inputs:
     Args:
         numeric: doubles and integers; null means unknown.
         categorical: strings; null and unseen values share one level.
+        text: arrays of words, as `shared.features.tf_idf.words_of` makes them; empty where nothing was written.
     """
 
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
+    text: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, numeric first."""
-        return self.numeric + self.categorical
+        return self.numeric + self.categorical + self.text
+
+    def without(self, dropped: Container[str]) -> "Inputs":
+        """Return those that are not ``dropped``."""
+        return Inputs(
+            **{kind: tuple(name for name in names if name not in dropped) for kind, names in asdict(self).items()}
+        )
 
 
 def inputs_of(features: DataFrame, excluded: Sequence[str]) -> Inputs:
-    """Return the feature columns of a table: strings are categorical, the rest numeric."""
+    """Return the feature columns of a table: strings are categorical, arrays of strings text, the rest numeric."""
     kinds = [(name, kind) for name, kind in features.dtypes if name not in excluded]
     return Inputs(
-        numeric=tuple(name for name, kind in kinds if kind != "string"),
+        numeric=tuple(name for name, kind in kinds if kind not in ("string", WORDS)),
         categorical=tuple(name for name, kind in kinds if kind == "string"),
+        text=tuple(name for name, kind in kinds if kind == WORDS),
     )
 
 
-def fit_preparation(train: DataFrame, inputs: Inputs, knots: int) -> list[Transformer]:
+def fit_preparation(train: DataFrame, inputs: Inputs, config: ModelConfig) -> list[Transformer]:
     """Fit what turns feature columns into the two vectors the models read.
 
-    Numeric nulls become the median and a flag column; the linear vector also gets ``knots`` hinges for each numeric
-    column, which is what lets a logistic regression bend. Levels of categorical columns become 0/1 columns.
+    Numeric nulls become the median and a flag column; the linear vector also gets hinges for each numeric column, which
+    is what lets a logistic regression bend, and the TF-IDF of words. Levels of categorical columns become 0/1 columns.
 
     Args:
         train: training rows only; where they say so in a column ``split``, others are refused.
         inputs: the feature columns.
-        knots: hinges for each numeric column.
+        config: how many hinges and words.
 
     Raises:
         DataError: LEAK_FITTED_ON_TEST.
@@ -81,13 +91,17 @@ def fit_preparation(train: DataFrame, inputs: Inputs, knots: int) -> list[Transf
     hinges: list[str] = []
     if filled:
         steps.add(Imputer(strategy="median", inputCols=filled, outputCols=filled))
-        hinges = steps.add(HingeBasis(inputCols=filled, knots=knots))
+        hinges = steps.add(HingeBasis(inputCols=filled, knots=config.knots))
     onehot = [f"_x_{name}__is" for name in inputs.categorical]
     indexed = [f"_x_{name}__index" for name in inputs.categorical]
     if onehot:
         steps.add(encoding.indexer(inputs.categorical, indexed))
         steps.add(encoding.one_hot(indexed, onehot))
-    steps.add(VectorAssembler(inputCols=[*filled, *flags, *hinges, *onehot], outputCol=_LINEAR))
+    worded = [f"_x_{name}__words" for name in inputs.text]
+    for name, own in zip(inputs.text, worded, strict=True):
+        for stage in tf_idf(name, own, vocabulary=config.vocabulary, min_rows=config.min_word_rows):
+            steps.add(stage)
+    steps.add(VectorAssembler(inputCols=[*filled, *flags, *hinges, *onehot, *worded], outputCol=_LINEAR))
     # Trees split an indexed column by sets of levels, which 0/1 columns would only allow one level at a time.
     steps.add(VectorAssembler(inputCols=[*filled, *flags, *indexed], outputCol=_TREE))
     return steps.stages

@@ -3,39 +3,41 @@
 Row-wise only: what learns, such as medians and levels, is fitted in `churn.train` like that of any other shape.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from churn.config import OwnDataConfig
 from churn.schema import CUSTOMER_ID, LABEL
 from shared.core.errors import DataError
 from shared.features.point_in_time import utc_date
+from shared.features.tf_idf import words_of
+from shared.features.words import WordsConfig
 
 
-def features_of(customers: DataFrame, columns: Mapping[str, str], label: str, as_of: date | None) -> DataFrame:
+def features_of(customers: DataFrame, data: OwnDataConfig, words: WordsConfig) -> DataFrame:
     """Return ``customer_id`` and a feature for each column but the label.
 
-    Numbers and texts are as they are, truth is 0 or 1, a date or time is the days from its UTC day to ``as_of``.
+    Numbers and levels are as they are, truth is 0 or 1, a date or time is the days from its UTC day to ``data.as_of``, and
+    what people wrote is its words.
 
     Args:
         customers: one row a customer.
-        columns: name → type, besides ``customer_id``.
-        label: the column that is left out.
-        as_of: needed where a column is a date or a time.
+        data: its columns besides ``customer_id``, and which of them is the label.
+        words: how a text becomes words.
     """
-    kept = {name: _feature(customers, name, kind, as_of) for name, kind in columns.items() if name != label}
+    kept = {name: _feature(customers, name, data, words) for name in data.columns if name != data.label}
     return customers.select(CUSTOMER_ID, *(value.alias(name) for name, value in kept.items()))
 
 
-def _feature(customers: DataFrame, name: str, kind: str, as_of: date | None) -> Column:
-    match kind:
+def _feature(customers: DataFrame, name: str, data: OwnDataConfig, words: WordsConfig) -> Column:
+    match data.columns[name]:
         case "date" | "timestamp":
-            return F.date_diff(F.lit(as_of), utc_date(customers, name))
+            return F.date_diff(F.lit(data.as_of), utc_date(customers, name))
         case "boolean":
             return F.col(name).cast("int")
-    return F.col(name)
+    return words_of(name, words) if name in data.texts else F.col(name)
 
 
 def label_of(customers: DataFrame, column: str, positive: Sequence[str], negative: Sequence[str]) -> DataFrame:

@@ -5,7 +5,8 @@ one (median or most frequent level), the other features as they are. For a linea
 distance from the median; where features are correlated, each shows only what it adds alone.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 
 from pyspark.ml import Transformer
 from pyspark.sql import Column, DataFrame
@@ -14,16 +15,21 @@ from pyspark.sql import functions as F
 from churn.algorithms.candidates import PROBABILITY, Inputs
 from shared.core.parallel import spread
 from shared.evaluation.calibration import log_odds
+from shared.features.tf_idf import WORDS
 
 CHANGED = "_changed"
+_CLEAR = 0.5  # three quarters of what a feature contributes go one way
 
 
-def typical_values(train: DataFrame, inputs: Inputs) -> dict[str, float | str | None]:
-    """Return the median of every numeric and the most frequent level of every categorical feature (ties: the least)."""
+def typical_values(train: DataFrame, inputs: Inputs) -> dict[str, float | str | list[str] | None]:
+    """Return the median of every numeric and the most frequent level of every categorical feature (ties: the least).
+
+    The typical text is none.
+    """
     medians = [F.percentile_approx(F.col(name).cast("double"), 0.5, 10_000).alias(name) for name in inputs.numeric]
     levels = [F.mode(F.col(name), deterministic=True).alias(name) for name in inputs.categorical]
     row = train.agg(*medians, *levels).first()
-    return row.asDict() if row else {}
+    return {**(row.asDict() if row else {}), **{name: [] for name in inputs.text}}
 
 
 def with_contributions(
@@ -32,7 +38,7 @@ def with_contributions(
     """Add `probability` and `contributions`, an array of (feature, value, contribution) with the largest first.
 
     Features that have the typical value are left out: they contribute nothing. The model scores one row for each
-    feature that differs.
+    feature that differs. The value of a text is its words.
 
     Args:
         rows: rows with the feature columns; read twice.
@@ -41,14 +47,15 @@ def with_contributions(
         typical: from `typical_values`.
         key: columns that tell rows apart; null is a value like any other.
     """
-    variants = F.array_compact(
-        F.array(F.lit(-1), *(F.when(_differs(name, typical), F.lit(i)) for i, name in enumerate(inputs.names)))
-    )
+    kinds = dict(rows.dtypes)
+    usual = {name: F.lit(typical[name]).cast(kinds[name]) for name in inputs.names}
+    differing = [F.when(~F.col(name).eqNullSafe(value), F.lit(i)) for i, (name, value) in enumerate(usual.items())]
+    variants = F.array_compact(F.array(F.lit(-1), *differing))
     exploded = spread(rows, *key).withColumn(CHANGED, F.explode(variants))
     changed = exploded.withColumns(
         {
-            name: F.when(F.col(CHANGED) == i, F.lit(typical[name]).cast(kind)).otherwise(F.col(name))
-            for i, (name, kind) in enumerate(_kinds(rows, inputs.names))
+            name: F.when(F.col(CHANGED) == i, value).otherwise(F.col(name))
+            for i, (name, value) in enumerate(usual.items())
         }
     )
     scored = model.transform(changed).select(*key, CHANGED, PROBABILITY)
@@ -57,7 +64,7 @@ def with_contributions(
     own = {name: f"_key_{name}" for name in key}
     grouped = scored.groupBy(*key).agg(whole.alias(PROBABILITY), without.alias("_without")).withColumnsRenamed(own)
     names = F.array(*(F.lit(name) for name in inputs.names))
-    values = F.array(*(F.col(name).cast("string") for name in inputs.names))
+    values = F.array(*(_shown(name, kinds[name]) for name in inputs.names))
     contributions = F.transform(
         "_without",
         lambda item: F.struct(
@@ -79,18 +86,48 @@ def mean_absolute(contributed: DataFrame, inputs: Inputs) -> list[tuple[str, flo
     return sorted(((name, value or 0.0) for name, value in found.items()), key=lambda pair: (-pair[1], pair[0]))
 
 
+def directions(reasons: DataFrame, typical: Mapping[str, float | None], texts: Collection[str] = ()) -> dict[str, str]:
+    """Return which way features move the score, judged by reasons that were given; a feature without a clear way is absent.
+
+    Args:
+        reasons: feature, value as text and contribution, as scoring writes them.
+        typical: the values that numeric features were compared with; of any other feature it is the level, or the word,
+            that contributes most, in sum, which raises or lowers the risk.
+        texts: the features that are texts.
+    """
+    usual = F.from_json(F.lit(json.dumps(dict(typical))), "map<string,double>")[F.col("feature")]
+    along = F.signum(F.col("value").try_cast("double") - usual) * F.col("contribution")
+    told = F.coalesce("value", F.lit("no value"))
+    is_text = F.col("feature").isin(*texts)
+    words = F.when(is_text, F.array_distinct(F.split(told, " "))).otherwise(F.array(told))
+    level = F.when(~F.col("feature").isin(*typical), F.col("word"))
+    of_level = reasons.withColumn("word", F.explode(words)).groupBy("feature", level.alias("level"))
+    pushed = of_level.agg(
+        F.sum(along).alias("along"), F.sum("contribution").alias("sum"), F.sum(F.abs("contribution")).alias("size")
+    )
+    moved = F.when(F.col("level").isNull(), F.col("along")).otherwise(F.col("sum"))
+    is_clear = F.abs(moved) > _CLEAR * F.col("size")
+    strongest = F.max_by(F.struct("level", moved.alias("moved")), F.struct(F.abs("sum"), F.col("level")))
+    rows = pushed.where(is_clear).groupBy("feature").agg(strongest.alias("of")).orderBy("feature").collect()
+
+    def what(feature: str, level: str | None) -> str:
+        return "more" if level is None else f"the word {level}" if feature in texts else level
+
+    return {
+        row[
+            "feature"
+        ]: f"{what(row['feature'], row['of']['level'])} {'raises' if row['of']['moved'] > 0 else 'lowers'} the risk"
+        for row in rows
+    }
+
+
 def _size_of(name: str) -> Column:
     own = F.filter("contributions", lambda item: item["feature"] == name)
     return F.aggregate(own, F.lit(0.0), lambda sofar, item: sofar + F.abs(item["contribution"]))
 
 
-def _differs(name: str, typical: Mapping[str, object]) -> Column:
-    return ~F.col(name).eqNullSafe(F.lit(typical[name]))
-
-
-def _kinds(rows: DataFrame, names: Sequence[str]) -> list[tuple[str, str]]:
-    kinds = dict(rows.dtypes)
-    return [(name, kinds[name]) for name in names]
+def _shown(name: str, kind: str) -> Column:
+    return F.array_join(name, " ") if kind == WORDS else F.col(name).cast("string")
 
 
 def _larger_first(left: Column, right: Column) -> Column:

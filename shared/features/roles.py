@@ -5,7 +5,7 @@ the error says what to set.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from shared.core.columns import words_of
@@ -32,6 +32,8 @@ SURE: Final = 0.7
 """A proposal below it is marked, so that the reader looks at it."""
 
 _ALMOST_ALL: Final = 0.99
+_FEW: Final = 20
+_WRITTEN: Final = ("a text", "no text")
 _ID_WORDS: Final = {"id", "ids", "key", "nr", "no", "number", "num", "uuid", "guid", "code"}
 _ROW_WORDS: Final = {"row", "index", "unnamed", "rownum", "line", "udi", "seq"}
 _CODE_WORDS: Final = {"code", "type", "class", "category", "group", "region", "zip", "plz", "postcode"}
@@ -311,13 +313,16 @@ def _feature(
 ) -> Role:
     """Return what a column of a table is that is neither its id nor its label."""
     kept = column.name in told.keep
-    if not kept and (useless := _useless(column)):
+    is_text = _is_text(column, max_levels)
+    if not kept and not is_text and (useless := _useless(column)):
         return useless
-    sign = None if kept else giveaway(column, label, is_positive, words, max_auc=max_auc)
+    # Of a text only whether one was written can rank the label before its words are known.
+    looked_at = replace(column, texts=[_WRITTEN[text is None] for text in column.texts]) if is_text else column
+    sign = None if kept else giveaway(looked_at, label, is_positive, words, max_auc=max_auc)
     if sign and sign.is_leak:
         return Role(column.name, "leak", sign.confidence, sign.reason)
     role = _usable(column, max_levels)
-    if sign and role.role in ("numeric", "categorical", "time"):
+    if sign and role.role in ("numeric", "categorical", "time", "text"):
         return Role(column.name, role.role, min(role.confidence, 0.6), f"{role.reason}; {sign.reason}")
     return Role(column.name, role.role, 1.0, f"{role.reason}; you said to keep it") if kept else role
 
@@ -333,14 +338,8 @@ def _useless(column: Sampled) -> Role | None:
     if rows - filled >= _ALMOST_ALL * rows and rows > 100:
         return Role(column.name, "ignored", 0.9, f"no value in {1 - filled / rows:.1%} of the rows")
     is_name = bool((_ID_WORDS | _ROW_WORDS) & set(words_of(column.name))) or not column.name
-    if (
-        levels > 0.95 * filled
-        and filled > 20
-        and (column.kind.type == "text" or (column.kind.type == "whole" and is_name))
-    ):
-        return Role(
-            column.name, "text" if _is_prose(column) else "ignored", 0.9, "a value of its own in nearly every row"
-        )
+    if _has_own_values(column) and (column.kind.type == "text" or (column.kind.type == "whole" and is_name)):
+        return Role(column.name, "ignored", 0.9, "a value of its own in nearly every row")
     return None
 
 
@@ -356,13 +355,20 @@ def _usable(column: Sampled, max_levels: int) -> Role:
         if kind.type == "whole" and 2 < levels <= 30 and _CODE_WORDS & set(words_of(column.name)):
             return Role(column.name, "categorical", 0.65, f"{levels} whole numbers that seem to be codes")
         return Role(column.name, "numeric", 0.95 if levels > 2 else 0.85, f"{levels:,} different numbers")
-    if _is_prose(column) and levels > max_levels:
-        return Role(column.name, "text", 0.8, f"{levels:,} different texts of several words; left out")
+    if _is_text(column, max_levels):
+        return Role(column.name, "text", 0.8, f"{levels:,} different texts of several words")
     if levels > max_levels:
         return Role(column.name, "ignored", 0.8, f"{levels:,} levels, more than model.max_levels {max_levels}")
     return Role(column.name, "categorical", 0.95, f"{levels} levels")
 
 
-def _is_prose(column: Sampled) -> bool:
-    texts = [text for text in column.texts[:500] if text is not None]
-    return column.kind.type == "text" and sum(len(text.split()) for text in texts) > 3 * len(texts)
+def _is_text(column: Sampled, max_levels: int) -> bool:
+    """Return whether people wrote it: texts of several words, too many to be levels."""
+    texts = [text for text in column.texts if text is not None][:500]
+    is_prose = column.kind.type == "text" and sum(len(text.split()) for text in texts) > 3 * len(texts)
+    return is_prose and (_has_own_values(column) or distinct(column) > max_levels)
+
+
+def _has_own_values(column: Sampled) -> bool:
+    filled = _filled(column)
+    return filled > _FEW and distinct(column) > 0.95 * filled

@@ -78,6 +78,22 @@ def varying(
     return _without(names, dropped)
 
 
+def worded(rows: DataFrame, names: Sequence[str], *, min_rows: int) -> Selection:
+    """Drop texts without a word that is in at least ``min_rows`` rows: there is nothing to learn from.
+
+    Args:
+        rows: training rows.
+        names: columns of words, from `shared.features.tf_idf.words_of`.
+        min_rows: as for the vocabulary.
+    """
+    is_frequent = F.col("count") >= min_rows
+    counts = {
+        name: rows.select(F.explode(F.array_distinct(name)).alias("word")).groupBy("word").count() for name in names
+    }
+    without = [name for name, words in counts.items() if words.where(is_frequent).isEmpty()]
+    return _without(names, dict.fromkeys(without, f"no word in {min_rows} training rows"))
+
+
 def uncorrelated(
     rows: DataFrame,
     names: Sequence[str],

@@ -3,7 +3,7 @@
 What learns is fitted on training rows; what a word is, `shared.features.words` says.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 from pyspark.ml import Estimator, Transformer
@@ -13,6 +13,9 @@ from pyspark.sql.pandas.functions import pandas_udf
 from pyspark.sql.types import ArrayType, StringType
 
 from shared.features.words import WordsConfig, words
+
+WORDS: Final = "array<string>"
+"""Type of a column of words."""
 
 
 def words_of(text: Column | str, config: WordsConfig) -> Column:

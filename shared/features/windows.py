@@ -15,8 +15,8 @@ from shared.core.columns import identifier
 from shared.core.errors import ConfigError, did_you_mean
 from shared.features.point_in_time import utc_day
 
-Aggregate = Literal["count", "sum", "mean", "max", "distinct_days", "days_since_last", "days_since_first"]
-_NEEDS_VALUE: Final = ("sum", "mean", "max")
+Aggregate = Literal["count", "sum", "mean", "max", "texts", "distinct_days", "days_since_last", "days_since_first"]
+_NEEDS_VALUE: Final = ("sum", "mean", "max", "texts")
 
 # Working columns. Days are numbered from 1970-01-01 UTC: comparing integers took half the time of comparing timestamps,
 # and it does not depend on the time zone of the session.
@@ -31,13 +31,14 @@ _FIRST_OF_DAY: Final = "_first_of_day_"
 class WindowFeature:
     """One aggregate over one window.
 
-    Without events ``count`` and ``distinct_days`` are 0, ``sum`` is 0.0 and the others are null. Days since an event
-    are whole UTC days, at least 1.
+    Without events ``count`` and ``distinct_days`` are 0, ``sum`` is 0.0, ``texts`` is empty and the others are null. Days
+    since an event are whole UTC days, at least 1. ``texts`` are the texts of the events, a line each, by day and those of
+    one day by alphabet; one row holds them all.
 
     Args:
         name: output column.
         aggregate: what to compute.
-        value: column of the events for sum, mean and max; its nulls are left out.
+        value: column of the events for sum, mean, max and texts; its nulls are left out.
         days: length of the window before the snapshot; None is all history.
         where: column → value the event must have, or tuple of values of which it must have one; all must hold.
             A null satisfies only ``None``. Plain values, so that a declaration needs no running Spark.
@@ -218,8 +219,13 @@ def _aggregate(feature: WindowFeature) -> Column:
         "sum": lambda: F.coalesce(F.sum(value).cast("double"), F.lit(0.0)),
         "mean": lambda: F.avg(value),
         "max": lambda: F.max(value),
+        "texts": lambda: _lines(F.collect_list(F.when(value.isNotNull(), F.struct(_DAY, value.alias("text"))))),
         "distinct_days": lambda: F.count_if(is_inside & F.col(_FIRST_OF_DAY + feature.name)),
         "days_since_last": lambda: F.min(age),
         "days_since_first": lambda: F.max(age),
     }
     return build[feature.aggregate]().alias(feature.name)
+
+
+def _lines(dated: Column) -> Column:
+    return F.array_join(F.transform(F.array_sort(dated), lambda each: each["text"]), "\n")

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import snowballstemmer
 from pydantic import Field, field_validator
@@ -34,12 +34,12 @@ class WordsConfig(Settings):
 
     Args:
         language: whose stemmer is used, by the names of the Snowball project; None leaves words as they are.
-        stop_words: words left out, compared before stemming.
+        stop_words: words left out, compared before stemming; ``english`` are those of `ENGLISH`.
         ngrams: longest run of neighbouring words that is a word of its own, joined by a blank; 1 makes no runs.
     """
 
     language: str | None = "english"
-    stop_words: tuple[str, ...] = ENGLISH
+    stop_words: Literal["english"] | tuple[str, ...] = "english"
     ngrams: int = Field(1, ge=1, le=5)
 
     @field_validator("language")
@@ -69,7 +69,7 @@ def words(text: str | None, config: WordsConfig) -> list[str]:
 
 @lru_cache(maxsize=16)
 def _as_set(stop_words: Sequence[str]) -> frozenset[str]:
-    return frozenset(stop_words)
+    return frozenset(ENGLISH if stop_words == "english" else stop_words)
 
 
 # The stemmer is Python: a language has few words that come often, so most are looked up.

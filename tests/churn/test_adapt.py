@@ -80,11 +80,12 @@ def test_the_settings_name_every_column_and_declare_what_is_kept(name: str, tmp_
     config = ChurnConfig.load(as_yaml(look(path, Told(label="ausgetreten"))), overrides=[f"source={path}"])
 
     ((table, source),) = sources_of(config)
-    assert table.names == ("customer_id", "order", "umsatz", "seit", "tarif_name", "ausgetreten")
-    assert [column.type for column in table.columns[1:]] == ["double", "double", "date", "string", "string"]
+    assert table.names == ("customer_id", "order", "umsatz", "seit", "tarif_name", "notiz", "ausgetreten")
+    assert [column.type for column in table.columns[1:]] == ["double", "double", "date", "string", "string", "string"]
     assert set(source.columns) | set(source.ignore) == set(HEADER)
-    assert set(source.ignore) == {"Churn Reason", "Notiz"}
+    assert set(source.ignore) == {"Churn Reason"}
     assert config.data
+    assert config.data.texts == ("notiz",)
     assert (config.data.label, config.data.positive, config.data.negative) == ("ausgetreten", ("ja",), ("nein",))
     assert config.data.as_of == max(row["seit"] for row in customers(300))
     assert tables_of(config) == (table,)
@@ -248,6 +249,8 @@ def test_settings_that_are_there_are_not_replaced_unasked(spark: SparkSession, c
         "{shape: customers, split: {by: customer, validation: 0.2, test: 0.2}, data: {label: x, columns: {y: string}}}",
         "{shape: customers, split: {by: customer, validation: 0.2, test: 0.2}, data: {label: x, positive: ['1'],"
         " negative: ['0'], columns: {x: string, since: date}}}",
+        "{shape: customers, split: {by: customer, validation: 0.2, test: 0.2}, data: {label: x, positive: ['1'],"
+        " negative: ['0'], columns: {x: string, age: double}, texts: [age]}}",
     ],
 )
 def test_settings_of_ones_own_data_that_cannot_work_are_refused(text: str) -> None:

@@ -17,8 +17,10 @@ from churn.features import of_purchases, of_subscriptions, of_telco, snapshot_da
 from churn.schema import EVENT_LOG, PAYMENTS, PURCHASES, SUBSCRIPTIONS, SUPPORT, TELCO, USAGE
 from shared.core.columns import Table
 from shared.core.errors import DataError
+from shared.features.words import WordsConfig
 
 SNAPSHOTS = "customer_id string, snapshot_date date"
+WORDS = WordsConfig()
 LABEL = LabelConfig(observation_days=60, gap_days=10, outcome_days=20)
 
 
@@ -114,7 +116,11 @@ INSIDE: dict[str, list[tuple[Any, ...]]] = {
         ("a3", "a", at(99), 12.0, True),
         ("b1", "b", at(75), 50.0, False),
     ],
-    SUPPORT.name: [("t1", "a", at(45), 3, "chat"), ("t2", "a", at(85), 1, None)],
+    SUPPORT.name: [
+        ("t1", "a", at(85), 3, "chat", "Still waiting"),
+        ("t2", "a", at(45), 1, None, "I waited!"),
+        ("t3", "a", at(45), 1, "phone", None),
+    ],
 }
 # The day before the window, the day of the snapshot, and later.
 OUTSIDE: dict[str, list[tuple[Any, ...]]] = {
@@ -122,7 +128,7 @@ OUTSIDE: dict[str, list[tuple[Any, ...]]] = {
     SUBSCRIPTIONS.name: [("a-3", "a", on(100), None, "premium", 99.0)],
     USAGE.name: [("a", at(day, hour), 1, 1000.0) for day, hour in ((39, 23), (100, 0), (130, 5))],
     PAYMENTS.name: [(f"x{day}", "a", at(day), 10.0, True) for day in (39, 100, 130)],
-    SUPPORT.name: [(f"y{day}", "a", at(day), 4, "phone") for day in (39, 100, 130)],
+    SUPPORT.name: [(f"y{day}", "a", at(day), 4, "phone", "Cancel it") for day in (39, 100, 130)],
 }
 
 
@@ -131,13 +137,15 @@ def tables(spark: SparkSession, *parts: Mapping[str, list[tuple[Any, ...]]]) -> 
 
 
 def test_the_features_of_subscribers_are_those_worked_out_by_hand(spark: SparkSession) -> None:
-    found = by_customer(of_subscriptions(tables(spark, INSIDE), asked(spark, ("a", 100), ("b", 100)), LABEL))
+    found = by_customer(of_subscriptions(tables(spark, INSIDE), asked(spark, ("a", 100), ("b", 100)), LABEL, WORDS))
 
+    assert found["a", on(100)].pop("messages_90") == ["wait", "still", "wait"]  # oldest first
+    assert found["b", on(100)].pop("messages_90") == []
     assert found["a", on(100)] == pytest.approx(
         {
             **{"days_since_use": 6, "use_days_30": 3, "use_days_90": 5, "minutes_30": 258.0, "minutes_90": 348.0},
             **{"gap_count": 4, "median_gap_days": 10.0, "max_gap_days": 30, "last_gap_days": 10, "last_gap_ratio": 1.0},
-            **{"failed_90": 2, "failed_90_basic": 2, "tickets_30": 1, "tickets_90": 2, "severity_90": 3},
+            **{"failed_90": 2, "failed_90_basic": 2, "tickets_30": 1, "tickets_90": 3, "severity_90": 3},
             **{"plan": "basic", "monthly_price": 12.0, "contract_days": 400, "raises_90": 1, "tenure_days": 400},
             **{"segment": "business", "region": None, "age_band": None},
             **{"minutes_trend": 258 * 3 / 348, "gap_ratio": 0.6},
@@ -158,7 +166,7 @@ def test_the_features_of_subscribers_are_those_worked_out_by_hand(spark: SparkSe
 def test_nothing_outside_the_observation_window_changes_a_subscriber(spark: SparkSession) -> None:
     snapshots = asked(spark, ("a", 100))
     inside, with_outside = (
-        of_subscriptions(tables(spark, *parts), snapshots, LABEL) for parts in ([INSIDE], [INSIDE, OUTSIDE])
+        of_subscriptions(tables(spark, *parts), snapshots, LABEL, WORDS) for parts in ([INSIDE], [INSIDE, OUTSIDE])
     )
 
     assert_df_equality(with_outside, inside, ignore_row_order=True)

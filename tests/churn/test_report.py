@@ -162,21 +162,3 @@ def test_in_short_a_model_that_knows_nothing_is_said_to_know_nothing() -> None:
     assert "holds 80% of those who leave" in ranks
     assert "75% of the way" in ranks
     assert goes_by == "What it goes by most: tenure, plan, price. Of the 500 customers scored, 40 are marked contact."
-
-
-def test_a_feature_has_a_direction_where_its_reasons_agree(spark: SparkSession) -> None:
-    given = [
-        ("use_days", "2", 0.9),  # less use than usual raises the risk
-        ("use_days", "9", -0.4),
-        ("price", "20", 0.3),  # both ways
-        ("price", "5", 0.3),
-        ("tenure", None, 0.5),  # not known is neither more nor less
-        ("plan", "basic", 0.2),
-        ("plan", "basic", 0.2),
-        ("plan", "premium", -0.3),
-    ]
-    reasons = spark.createDataFrame(given, "feature string, value string, contribution double")
-
-    found = report.directions(reasons, {"use_days": 5.0, "price": 10.0, "tenure": 100.0})
-
-    assert found == {"use_days": "more lowers the risk", "plan": "basic raises the risk"}

@@ -1,6 +1,7 @@
 """The generator is checked against itself from outside: labels, probabilities and files are rebuilt from its tables."""
 
 import math
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from pyspark.sql import functions as F
 
 from churn import schema
 from churn.algorithms.labels import LabelWindows, snapshots
+from churn.algorithms.messages import COMPLAINTS
 from churn.config import ChurnConfig, SampleConfig
 from churn.sample import FILES, GAP_DAYS, OUTCOME_DAYS, Sample, Settings, folder, generate, write_files
 from churn.sample import sample as run_step
@@ -79,6 +81,8 @@ def test_the_probability_depends_on_nothing_but_what_the_event_tables_show_befor
         return sample.tables[name].where((F.to_date("event_ts") >= start) & (F.to_date("event_ts") < F.lit(day)))
 
     usage, month = before(schema.USAGE.name, 90), before(schema.USAGE.name, 30)
+    # What the text tells: each complaint holds one of these sentences, and nothing else does.
+    is_complaint = F.coalesce(F.col("message").rlike("|".join(map(re.escape, COMPLAINTS))), F.lit(False))
     raised = F.col("start_date").between(F.lit(day - timedelta(days=90)), F.lit(day - timedelta(days=1)))
     parts = [
         month.groupBy("customer_id").agg(F.round(F.sum("minutes"), 1).alias("m30")),
@@ -86,7 +90,9 @@ def test_the_probability_depends_on_nothing_but_what_the_event_tables_show_befor
             F.round(F.sum("minutes"), 1).alias("m90"), F.date_diff(F.lit(day), F.max("event_ts")).alias("since")
         ),
         before(schema.PAYMENTS.name, 90).groupBy("customer_id").agg(F.count_if("is_failed").alias("failed")),
-        before(schema.SUPPORT.name, 90).groupBy("customer_id").agg(F.count("*").alias("tickets")),
+        before(schema.SUPPORT.name, 90)
+        .groupBy("customer_id")
+        .agg(F.count("*").alias("tickets"), F.count_if(is_complaint).alias("complaints")),
         sample.tables[schema.SUBSCRIPTIONS.name]
         .where(raised & F.col("subscription_id").endswith("-2"))
         .groupBy("customer_id")
@@ -98,19 +104,23 @@ def test_the_probability_depends_on_nothing_but_what_the_event_tables_show_befor
     rebuilt = decided
     for part in parts:
         rebuilt = rebuilt.join(part, "customer_id", "left")
-    counts = rebuilt.fillna(0, ["m30", "m90", "failed", "tickets", "raised"])
+    counts = rebuilt.fillna(0, ["m30", "m90", "failed", "tickets", "complaints", "raised"])
     differs = (
         (F.abs(F.col("m30") - F.col("minutes_30")) > 1e-6)
         | (F.abs(F.col("m90") - F.col("minutes_90")) > 1e-6)
         | ~F.col("since").eqNullSafe(F.col("days_since_use"))
         | (F.col("failed") != F.col("failed_90"))
         | (F.col("tickets") != F.col("tickets_90"))
+        | (F.col("complaints") != F.col("complaints_90"))
         | (F.col("raised") != F.col("raised_90"))
         | (F.col("tenure") != F.col("tenure_days"))
     )
 
     assert counts.count() > 200
-    assert counts.agg(*[F.sum(name) for name in ("m30", "failed", "tickets", "raised")]).first().count(0) == 0
+    assert (
+        counts.agg(*[F.sum(name) for name in ("m30", "failed", "tickets", "complaints", "raised")]).first().count(0)
+        == 0
+    )
     assert counts.where(differs).isEmpty()
     inputs = [name for name in sample.truth.columns if name not in ("customer_id", "churn_probability", "label")]
     assert sample.truth.groupBy(*inputs).agg(F.count_distinct("churn_probability").alias("n")).where("n > 1").isEmpty()

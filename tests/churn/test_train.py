@@ -46,7 +46,7 @@ def test_the_registered_preparation_is_what_the_training_rows_alone_teach(
     client = tracking.connect(ChurnConfig(warehouse=small_run["warehouse"]), "churn")
     model = models.find(client, "churn", models.CHAMPION)
     inputs = tracking.read_document(model.run, "training")["inputs"]
-    again = partial(candidates.fit_preparation, inputs=Inputs(**inputs), knots=CONFIG.model.knots)
+    again = partial(candidates.fit_preparation, inputs=Inputs(**inputs), config=CONFIG.model)
     train, stages = features.where("split = 'train'"), models.load(model).stages
 
     leakage.check_fit(again, stages, train)

@@ -8,10 +8,12 @@ from typing import Any, Final
 from pyspark.sql import DataFrame
 
 from shared.core.errors import EnvironmentProblem
+from shared.features.words import WordsConfig
 from shared.registry.stages import PIPELINE
 
 _PACKAGES: Final = ("onnx", "onnxruntime", "sqlglot")
 _KINDS: Final = {
+    "array<string>": "text",
     "string": "string",
     "boolean": "boolean",
     "tinyint": "int",
@@ -46,6 +48,7 @@ def exporter(
     output: str,
     threshold: float,
     decisions: tuple[str, str],
+    words: WordsConfig | None = None,
 ) -> Callable[[Path], None]:
     """Return what adds the bundle to the folder of a logged model; see `shared.registry.models.register`.
 
@@ -57,6 +60,7 @@ def exporter(
         output: column of the probability.
         threshold: from which the decision is the first of ``decisions``.
         decisions: names of the decision at or above the threshold, and below it.
+        words: how a text became the words that the pipeline reads; None where it reads none.
 
     Raises:
         EnvironmentProblem: EXPORT_PACKAGES_MISSING.
@@ -68,7 +72,7 @@ def exporter(
 
     types = dict(rows.dtypes)
     kinds: dict[str, Any] = {name: _KINDS.get(types[name], "double") for name in features}
-    ordered = sorted(features, key=lambda name: kinds[name] == "string")  # numbers first, else as they come
+    ordered = sorted(features, key=lambda name: _order(kinds[name]))  # numbers first, else as they come
     contract = bundle.Contract(
         vertical=vertical,
         inputs={name: kinds[name] for name in ordered},
@@ -76,13 +80,24 @@ def exporter(
         output=output,
         threshold=threshold,
         decisions=decisions,
+        words=words,
     )
 
     def export(folder: Path) -> None:
-        graph = to_onnx(folder / PIPELINE, numeric=contract.numeric, categorical=contract.categorical, output=output)
+        graph = to_onnx(
+            folder / PIPELINE,
+            numeric=contract.numeric,
+            categorical=contract.categorical,
+            words=contract.texts,
+            output=output,
+        )
         bundle.write(folder / bundle.FOLDER, contract, graph.SerializeToString())
 
     return export
+
+
+def _order(kind: str) -> int:
+    return ("string", "text").index(kind) + 1 if kind in ("string", "text") else 0
 
 
 def _as(kind: str, value: Any) -> Any:
@@ -94,4 +109,6 @@ def _as(kind: str, value: Any) -> Any:
             return int(value)
         case "boolean":
             return bool(value)
+        case "text":
+            return " ".join(value)
     return value

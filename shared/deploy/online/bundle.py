@@ -151,7 +151,8 @@ class OnlineModel:
         """Return for each row its probability and the ``count`` features that move it most, the largest first.
 
         The contribution of a feature is the change of the log-odds when its value takes the place of the typical one,
-        rounded to 6 digits; features with the typical value are left out; ties go by name.
+        rounded to 6 digits; features with the typical value are left out; ties go by name. The value of a text is its
+        words.
         """
         changed = [self._differing(row) if count else [] for row in rows]
         variants = [
@@ -163,10 +164,14 @@ class OnlineModel:
         answers: list[tuple[float, list[Reason]]] = []
         for row, names in zip(rows, changed, strict=True):
             probability = next(scored)
-            moved = [Reason(name, row.get(name), _moved(probability, next(scored))) for name in names]
+            moved = [Reason(name, self._shown(name, row), _moved(probability, next(scored))) for name in names]
             moved.sort(key=lambda reason: (-abs(reason.contribution), reason.feature))
             answers.append((probability, moved[:count]))
         return answers
+
+    def _shown(self, name: str, row: Row) -> Value:
+        value = row.get(name)
+        return " ".join(self._split(value)) if self.contract.inputs[name] == "text" else value
 
     def _differing(self, row: Row) -> list[str]:
         return [name for name, kind in self.contract.inputs.items() if not self._is_typical(name, kind, row.get(name))]

@@ -4,7 +4,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from shared.features.selection import above_noise, associated, noise, uncorrelated, varying
+from shared.features.selection import above_noise, associated, noise, uncorrelated, varying, worded
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +112,13 @@ def test_nothing_to_select_from_is_nothing_selected(rows: DataFrame) -> None:
     assert varying(rows, []).kept == ()
     assert uncorrelated(rows, ["x"]).kept == ("x",)
     assert above_noise(rows, numeric=[], categorical=[], label="y", key="id", seed=0).kept == ()
+
+
+def test_a_text_without_a_word_in_enough_rows_is_dropped(spark: SparkSession) -> None:
+    texts = [(["a", "a"], ["x"], []), (["a"], ["y"], []), ([], ["x"], [])]
+    rows = spark.createDataFrame(texts, "often array<string>, seldom array<string>, never array<string>")
+
+    selection = worded(rows, rows.columns, min_rows=2)
+    assert selection.kept == ("often", "seldom")
+    assert set(worded(rows, rows.columns, min_rows=3).dropped) == {"often", "seldom", "never"}
+    assert selection.dropped == {"never": "no word in 2 training rows"}

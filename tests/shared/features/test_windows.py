@@ -193,6 +193,23 @@ def test_all_features_cost_one_shuffle_of_the_events(
     assert capsys.readouterr().out.count("Exchange hashpartitioning") == 2  # one of each side
 
 
+def test_texts_are_a_line_each_oldest_day_first(spark: SparkSession) -> None:
+    written = [
+        ("a", at(9, 8), "late"),
+        ("a", at(5, 9), "second"),
+        ("a", at(5, 7), "and first"),
+        ("a", at(1), "too old"),
+    ]
+    events = spark.createDataFrame(
+        [*written, ("a", at(7), None)], "customer_id string, event_ts timestamp, text string"
+    )
+    snapshots = spark.createDataFrame([("a", on(10)), ("b", on(10))], SNAPSHOTS)
+
+    found = aggregate_as_of(events, snapshots, [WindowFeature("said", "texts", "text", days=7)], **KEYS)
+
+    assert {row["customer_id"]: row["said"] for row in found.collect()} == {"a": "and first\nsecond\nlate", "b": ""}
+
+
 def test_trends_are_null_rather_than_an_error(spark: SparkSession) -> None:
     windows = spark.createDataFrame(
         [(6, 3), (0, 4), (5, 0), (None, 2), (2, None), (None, None)], "recent int, earlier int"
