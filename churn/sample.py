@@ -94,7 +94,7 @@ class Settings:
         customers: number of customers, at least 1.
         days: length of the log, at least 180.
         seed: any whole number.
-        difficulty: divides the signal of the hazard: 1 gives a ceiling near AUC 0.86, 2 near 0.73; the churn rate
+        difficulty: divides the signal of the hazard: 1 gives a ceiling near AUC 0.87, 2 near 0.74; the churn rate
             stays at 5 to 10 % per snapshot.
         start_date: first day of the log.
         drift_day: day of the log from which a day of use is longer; None for never. Churn follows: the minutes are among
