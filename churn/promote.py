@@ -24,7 +24,7 @@ from shared.evaluation import paired
 from shared.features.tf_idf import WORDS
 from shared.registry import gates, ledger, models, promotion, tracking
 from shared.registry.gates import Comparison, Verdict
-from shared.registry.versions import CHAMPION, Registered, find_any
+from shared.registry.versions import Registered
 
 
 def promote(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
@@ -37,13 +37,7 @@ def promote(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult
 
 def promote_or_keep(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     """Do what `promote` does, but go on with the champion, if there is one, when the challenger is refused."""
-    try:
-        return promote(spark, config, run_id)
-    except ModelError as error:
-        champion = find_any(tracking.connect(config, MODEL), MODEL, CHAMPION)
-        if error.code != "GATE_REFUSED" or champion is None:
-            raise
-        return StepResult({"kept_version": champion.version, "refused": error.found}, model=champion.as_dict())
+    return promotion.or_keep(tracking.connect(config, MODEL), MODEL, partial(promote, spark, config, run_id))
 
 
 def rollback(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:

@@ -9,6 +9,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from shared.core.errors import DataError, ModelError
+from shared.core.run import StepResult
 from shared.delta.tables import Warehouse
 from shared.registry import ledger, models
 from shared.registry.gates import Verdict
@@ -57,6 +58,17 @@ def promote(
     _record(spark, warehouse, client, run_id, ledger.PROMOTED, challenger, champion, verdict, verdict.reason)
     ledger.settle(spark, warehouse, client, model)
     return find(client, model, CHAMPION)
+
+
+def or_keep(client: MlflowClient, model: str, promote: Callable[[], StepResult]) -> StepResult:
+    """Return what ``promote`` does, or the champion that stays when its gates refuse; without one the refusal is raised."""
+    try:
+        return promote()
+    except ModelError as error:
+        champion = find_any(client, model, CHAMPION)
+        if error.code != "GATE_REFUSED" or champion is None:
+            raise
+        return StepResult({"kept_version": champion.version, "refused": error.found}, model=champion.as_dict())
 
 
 def rollback(spark: SparkSession, warehouse: Warehouse, client: MlflowClient, model: str, run_id: str) -> Registered:

@@ -1,5 +1,7 @@
 """Promote or refuse: the challenger and the champion on the same test rows of the same version of the table."""
 
+from functools import partial
+
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -7,7 +9,6 @@ from shared.cli.template.config import TemplateConfig
 from shared.cli.template.features import CATEGORICAL, FEATURES
 from shared.cli.template.schema import LABEL, ROW_ID
 from shared.cli.template.train import MODEL, PROBABILITY
-from shared.core.errors import ModelError
 from shared.core.run import StepResult
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
@@ -15,7 +16,7 @@ from shared.evaluation import paired
 from shared.features.split import SPLIT
 from shared.registry import gates, models, promotion, tracking
 from shared.registry.gates import Comparison, Verdict
-from shared.registry.versions import CHAMPION, Registered, find_any
+from shared.registry.versions import Registered
 
 
 def promote(spark: SparkSession, config: TemplateConfig, run_id: str) -> StepResult:
@@ -40,13 +41,7 @@ def promote(spark: SparkSession, config: TemplateConfig, run_id: str) -> StepRes
 
 def promote_or_keep(spark: SparkSession, config: TemplateConfig, run_id: str) -> StepResult:
     """Do what `promote` does, but go on with the champion, if there is one, when the challenger is refused."""
-    try:
-        return promote(spark, config, run_id)
-    except ModelError as error:
-        champion = find_any(tracking.connect(config, MODEL), MODEL, CHAMPION)
-        if error.code != "GATE_REFUSED" or champion is None:
-            raise
-        return StepResult({"champion_version": champion.version, "refused": error.found}, model=champion.as_dict())
+    return promotion.or_keep(tracking.connect(config, MODEL), MODEL, partial(promote, spark, config, run_id))
 
 
 def compared(rows: DataFrame, config: TemplateConfig, challenger: Registered, champion: Registered) -> Comparison:

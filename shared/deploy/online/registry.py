@@ -42,6 +42,6 @@ class RegistrySource:
             ModelError: MODEL_MISSING, MODEL_TAMPERED, MODEL_INCOMPLETE (it was not exported), BUNDLE_UNREADABLE.
             EnvironmentProblem: the registry cannot be read.
         """
-        found = versions.find(self._client, self._name, self._alias)
+        found = versions.at_version(self._client, self._name, version)
         model = OnlineModel.read(files.fetch(found, bundle.FOLDER))
         return Served(found.name, found.version, model, self._threshold(model.contract, found.run))

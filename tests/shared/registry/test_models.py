@@ -1,6 +1,5 @@
 """A registered model must be found by its alias and be the model that was fitted."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,18 +20,6 @@ class OwnStage(Transformer):
 
 def plus(amount: int) -> PipelineModel:
     return PipelineModel([SQLTransformer(statement=f"SELECT *, id + {amount} AS y FROM __THIS__")])
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> RunConfig:
-    return RunConfig(warehouse=str(tmp_path / "warehouse"))
-
-
-@pytest.fixture
-def client(config: RunConfig) -> Iterator[MlflowClient]:
-    yield tracking.connect(config, "things")
-    tracking.mlflow.set_tracking_uri(None)
-    tracking.mlflow.set_registry_uri(None)
 
 
 def register(client: MlflowClient, config: RunConfig, run_id: str, model: PipelineModel) -> models.Registered:
