@@ -1,7 +1,8 @@
 """Speed of serving: the online service against MLflow's own scoring server, the export against onnxmltools.
 
 `python -m benchmarks.serving` trains churn on its embedded data, then asks both servers for the same rows of the same
-model, one after the other: the server on one core, the client on another. Batch scoring is in `benchmarks.batch_scoring`.
+model, one after the other: the server on one core, the client on another. Batch scoring is that of `benchmarks.batch_scoring`,
+on one core, with the model of this run.
 """
 
 import argparse
@@ -33,10 +34,12 @@ def main() -> None:
     """Run the benchmarks and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--customers", type=int, default=2_000)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of batch scoring")
     parser.add_argument("--seconds", type=int, default=20, help="of each load")
     parser.add_argument("--rate", type=int, default=200, help="requests per second of the steady load")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
+    tempfile.tempdir = str(folder)  # onnxmltools leaves folders behind
     try:
         warehouse = folder / "warehouse"
         size = f"sample.customers={options.customers}"
@@ -45,6 +48,8 @@ def main() -> None:
         if done.returncode:
             sys.exit(done.stderr)
         rows = _prepare(warehouse, folder / "mlflow-model")
+        batch = [sys.executable, "-m", "benchmarks.batch_scoring", "--trained", str(warehouse)]
+        subprocess.run([*batch, "--rows", str(options.rows)], check=True)
         _online(warehouse, folder / "mlflow-model", rows, options.seconds, options.rate)
     finally:
         shutil.rmtree(folder)

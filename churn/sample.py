@@ -418,14 +418,15 @@ def _support(lives: DataFrame, settings: Settings, draw: Draw) -> DataFrame:
     tickets = numbered.withColumn("day", _ticket_day(draw, F.col("number"))).where(F.col("day") < F.col("until"))
     weight = draw.uniform("severity", *keys)
     is_complaint, channel = _is_complaint(draw, F.col("number")), draw.pick(schema.CHANNELS, "channel", *keys)
+    is_noted = is_complaint | (channel != "phone") | (draw.uniform("note", *keys) < 0.5)
     return tickets.select(
         F.format_string("T%07d-%03d-%d", *keys).alias("ticket_id"),
         CUSTOMER_ID,
         _moment(settings, "day", 6 * 3600 + draw.whole(16 * 3600, "ticket_second", *keys)).alias(EVENT_TS),
         F.when(weight < 0.45, 1).when(weight < 0.75, 2).when(weight < 0.92, 3).otherwise(4).alias("severity"),
         channel.alias("channel"),
-        # Of a call without a complaint nobody takes a note.
-        F.when(is_complaint | (channel != "phone"), message(draw, is_complaint, *keys)).alias("message"),
+        # Of half the calls without a complaint nobody takes a note.
+        F.when(is_noted, message(draw, is_complaint, *keys)).alias("message"),
     )
 
 

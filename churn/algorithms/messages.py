@@ -1,6 +1,6 @@
 """What made-up customers write to support: a subject, a mood, and words that say nothing of either.
 
-Nothing outside the text tells a complaint. No single word does: who asks how to cancel an appointment uses the word of who
+No single word tells a complaint: who asks how to cancel an appointment uses the word of who
 wants to leave.
 """
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, MapType, StructType, VariantType
+from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructType, VariantType
 
 # As JSON: hash functions take no map or variant, and would not see where nulls are inside the others.
 _NESTED = (ArrayType, MapType, StructType, VariantType)
@@ -52,9 +52,13 @@ def row_hash(rows: DataFrame, columns: Collection[str] | None = None) -> Column:
     chosen = [field for field in rows.schema.fields if columns is None or field.name in columns]
     fields = sorted(chosen, key=lambda field: field.name)
     cells = [rows[f"`{field.name}`"] for field in fields]
-    values = [
-        F.to_json(F.struct(cell), _JSON) if isinstance(field.dataType, _NESTED) else cell
-        for field, cell in zip(fields, cells, strict=True)
-    ]
+    values = [value for field, cell in zip(fields, cells, strict=True) for value in _hashed(cell, field.dataType)]
     names = F.lit(",".join(f"{field.name}:{field.dataType.simpleString()}" for field in fields))
     return F.xxhash64(names, *values, *(cell.isNull() for cell in cells))
+
+
+def _hashed(cell: Column, kind: DataType) -> list[Column]:
+    """Return what is hashed of a cell. Words are hashed as they are, and once more joined, which shows their nulls: JSON is dear."""
+    if isinstance(kind, ArrayType) and isinstance(kind.elementType, StringType):
+        return [cell, F.array_join(cell, "\x00", "\x01")]
+    return [F.to_json(F.struct(cell), _JSON) if isinstance(kind, _NESTED) else cell]

@@ -13,7 +13,6 @@ from pyspark.sql import functions as F
 from shared.core import clock
 from shared.core.columns import FAILURES, INGEST_ID, INGESTED_TS, RAW, SOURCE_FILE
 from shared.core.parallel import in_parallel
-from shared.delta.digest import digest
 from shared.delta.tables import TableRef
 from shared.delta.write import append_once
 from shared.ingest import json_lines
@@ -96,4 +95,4 @@ def _put_aside(events: DataFrame, batch: Batch, strays: TableRef) -> None:
         record_failure(F.coalesce(rule, F.lit("json")), text).alias(FAILURES),
         F.lit(NEW).alias(STATUS),
     )
-    append_once(aside, strays, app_id=batch.app_id, version=batch.number, digest=digest(aside.drop(INGESTED_TS)))
+    append_once(aside, strays, app_id=batch.app_id, version=batch.number, digest=batch.ingest_id)

@@ -47,8 +47,8 @@ class Batch:
 
     @property
     def ingest_id(self) -> str:
-        """What its rows carry in bronze and quarantine."""
-        return f"{self.app_id}:{self.number}"
+        """What its rows carry in bronze and quarantine; the number first, as Delta's bounds of a text end after 32 letters."""
+        return f"{self.number}:{self.app_id}"
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,10 @@ def paid(payment: str, customer: str, days: int, *, failed: bool = True) -> Even
 
 
 def asked(ticket: str, customer: str, days: int, severity: object = 2) -> Event:
+    """Return a request for help; half of them without a text."""
     row = {"ticket_id": ticket, "customer_id": customer, "event_ts": at(days), "severity": severity, "channel": "chat"}
-    return {"table": "support", **row}
+    text = {"message": "I want my money back."} if int(ticket[1:]) % 2 else {}
+    return {"table": "support", **row, **text}
 
 
 def contract(customer: str, days: int, until: int | None = None) -> Event:

@@ -130,6 +130,7 @@ def test_reasons_are_the_largest_contributions_of_features_the_model_reads(
         assert 1 <= len(row["reasons"]) <= 3
         for reason in row["reasons"]:
             value = row[reason["feature"]]
+            value = " ".join(value) if isinstance(value, list) else value
             is_text = value is None or isinstance(value, str)
             assert value == (reason["value"] if is_text else pytest.approx(float(reason["value"]))), reason
         sizes = [abs(reason["contribution"]) for reason in row["reasons"]]

@@ -8,16 +8,24 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
+from churn.features import FEATURES, SPLIT
+from churn.schema import SUPPORT
 from churn.score_stream import SCORES
+from churn.train import MODEL
+from shared.core.run import RunConfig
 from shared.delta.read import read
 from shared.delta.tables import Warehouse, exists
+from shared.deploy.online import bundle
+from shared.deploy.online.bundle import OnlineModel
+from shared.deploy.online.requests import Requests
+from shared.registry import files, tracking, versions
 from tests.churn.conftest import SMALL, Churn
 from tests.churn.streams import (
     END,
@@ -34,6 +42,7 @@ from tests.churn.streams import (
     scores,
     used,
 )
+from tests.churn.written import messages_of
 from tests.kafka_broker import Broker
 
 TOMORROW = END + timedelta(days=1)
@@ -60,6 +69,19 @@ def days_of(customers: list[str]) -> list[list[Event | str]]:
     third = [used(f, 1), used("new", 1), paid("p2", g, 1), asked("t3", h, 1), used(i, 1, minutes=0.1), used("else", 1)]
     # The contract of the new one ends, which the old row of it, coming late, does not undo.
     return [[*first, *joined("new", -3)], second, [*third, contract("new", -3, until=1), contract("new", -3)]]
+
+
+def answers(spark: SparkSession, warehouse: Warehouse, day: date) -> dict[str, float]:
+    """Return what the exported champion answers to requests about the customers of a day."""
+    champion = versions.find(tracking.connect(RunConfig(warehouse=warehouse.root), MODEL), MODEL, versions.CHAMPION)
+    model = OnlineModel.read(files.fetch(champion, bundle.FOLDER))
+    written = messages_of(read(spark, warehouse.table(SUPPORT.name)), day)
+    current = read(spark, warehouse.table(FEATURES)).where(f"{SPLIT} = 'current'").collect()
+    rows = [{**row.asDict(), "messages_90": written.get(row["customer_id"])} for row in current]
+    asked = [{"features": {name: row[name] for name in model.contract.inputs}} for row in rows]
+    read_rows = Requests(model.contract, len(rows)).read_bulk(json.dumps({"rows": asked}).encode())
+    probabilities = model.probabilities([each.row for each in read_rows])
+    return dict(zip((row["customer_id"] for row in rows), probabilities.tolist(), strict=True))
 
 
 @pytest.mark.slow
@@ -123,6 +145,9 @@ def test_kafka_a_folder_and_a_batch_give_the_same_scores(
     streamed = {key: value for key, value in scores(spark, warehouse).items() if key[1] == newest}
     assert streamed.keys() == {(customer, newest) for customer in customers[5:]}
     assert {key: in_batch[key] for key in streamed} == pytest.approx(streamed, abs=1e-12)
+    online = answers(spark, warehouse, newest)
+    assert {key: online[key[0]] for key in streamed} == pytest.approx(streamed, abs=1e-9)
+    assert max(abs(online[customer] - in_batch[customer, day]) for customer, day in in_batch) < 1e-9
 
 
 @pytest.mark.slow

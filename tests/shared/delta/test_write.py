@@ -91,6 +91,12 @@ def test_the_digest_tells_apart_names_and_types(spark: SparkSession) -> None:
     assert len({digest(row) for row in rows}) == 5
 
 
+def test_the_digest_tells_apart_lists_of_texts_by_value_place_and_null(spark: SparkSession) -> None:
+    lists = [None, [], [None], [""], ["a"], ["a", None], [None, "a"], ["a", "b"], ["ab"], ["b", "a"], ["a\x00b"]]
+
+    assert len({digest(spark.createDataFrame([(each,)], "words array<string>")) for each in lists}) == len(lists)
+
+
 def test_an_older_update_does_not_overwrite_a_newer_row(spark: SparkSession, table: TableRef) -> None:
     overwrite(accounts(spark, (1, 1.0, "2024-01-02")), table)
 
