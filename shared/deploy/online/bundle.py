@@ -127,9 +127,8 @@ class OnlineModel:
         """
         if not self.contract.texts:
             return self._scored(rows, [])
-        split = [self._as_words(row) for row in rows]
-        columns = [[found[name] for found in split] for name in self.contract.texts]
-        lengths = [max(map(len, found.values())) for found in split]
+        columns = [[self._split(row.get(name)) for row in rows] for name in self.contract.texts]
+        lengths = [max(map(len, texts)) for texts in zip(*columns, strict=True)]
         parts = [
             self._scored(rows[begin:end], [column[begin:end] for column in columns]) for begin, end in _parts(lengths)
         ]
@@ -151,6 +150,8 @@ class OnlineModel:
         return {name: self._split(row.get(name)) for name in self.contract.texts}
 
     def _split(self, text: Value) -> tuple[str, ...]:
+        if isinstance(text, tuple):
+            return text
         if isinstance(text, str) or text is None:
             return tuple(words(text, self.contract.words or WordsConfig()))
         return tuple(text) if isinstance(text, Sequence) else (str(text),)
