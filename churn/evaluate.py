@@ -129,7 +129,8 @@ def _parity(challenger: models.Registered, model: Transformer, test: DataFrame, 
     from shared.deploy.export import parity
     from shared.deploy.online import bundle
 
-    online = bundle.OnlineModel.read(files.fetch(challenger, bundle.FOLDER))
+    with files.fetched(challenger, bundle.FOLDER) as folder:
+        online = bundle.OnlineModel.read(folder)
     of = config.serving
     return parity.compare(model, online, test, limit=of.parity_rows, tolerance=of.tolerance, order=ROW_KEY)
 

@@ -21,7 +21,8 @@ def serve(config: ChurnConfig, run_id: str) -> None:
 
     Raises:
         ConfigError: no key is set.
-        ModelError: there is no champion, it is not exported, or its files are not those that were registered.
+        ModelError: there is no champion, it is not exported, its files are not those that were registered, or
+            its comparison with Spark is missing or too far off.
         EnvironmentProblem: the registry cannot be read, or the address is taken.
     """
     # Only who serves needs the packages of the service; every other verb starts without them, and sooner.
@@ -39,7 +40,9 @@ def serve(config: ChurnConfig, run_id: str) -> None:
         recorded = tracking.read_document(training, "config")
         return Costs(**as_trained(recorded, config).costs.model_dump()).threshold
 
-    source = RegistrySource(config, MODEL, config.serving.alias, threshold)
+    source = RegistrySource(
+        config, MODEL, config.serving.alias, threshold, require_parity=config.serving.require_parity
+    )
     service = Service(source, config.serving, OnlineMetrics(MODEL))
 
     def listening(address: str) -> None:

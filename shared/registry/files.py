@@ -10,10 +10,10 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import urlparse
@@ -46,10 +46,19 @@ def write_manifest(folder: Path) -> str:
 
 
 def fetch(model: Registered, under: str = "") -> Path:
-    """Download the files of a version into a private folder, check them, and return the folder.
+    """Do what `fetched` does, and return the folder, which goes when the process ends; arguments and errors are the same."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(fetched(model, under))
+        atexit.register(stack.pop_all().close)
+    return folder
+
+
+@contextmanager
+def fetched(model: Registered, under: str = "") -> Iterator[Path]:
+    """Download the files of a version into a private folder, check them, and give the folder as long as it is needed.
 
     They come from the registry that `shared.registry.tracking.connect` opened, whatever the version says of its source.
-    The folder is readable by this user only and goes when the process ends.
+    The folder is readable by this user only.
 
     Args:
         model: the version.
@@ -79,8 +88,14 @@ def fetch(model: Registered, under: str = "") -> Path:
     if MANIFEST not in present:
         raise _tampered(model, f"{MANIFEST} is missing")
     _refuse_links_at(location, model)
-    private = Path(tempfile.mkdtemp(prefix="model-"))
-    atexit.register(shutil.rmtree, private, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="model-", ignore_cleanup_errors=True) as private:
+        yield _checked(model, under, present, location, expected, Path(private))
+
+
+def _checked(
+    model: Registered, under: str, present: Collection[str], location: str, expected: str, private: Path
+) -> Path:
+    """Download into ``private`` and return the folder ``under``."""
     manifest = _download(f"{location}/{MANIFEST}", private).read_bytes()
     if hashlib.sha256(manifest).hexdigest() != expected:
         raise _tampered(model, f"{MANIFEST} is not the one that was registered")

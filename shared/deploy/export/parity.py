@@ -1,11 +1,11 @@
 """Does the exported model answer what Spark answers? On real rows, and on the rows that break exporters.
 
-Both engines get the same local rows, so that nothing but the model differs; the export is refused beyond the tolerance.
+Both engines get the same local rows, so that nothing but the model differs. Beyond the tolerance the gates refuse to promote
+the model, and the service to serve it (`shared.deploy.online.compared`).
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from pyspark.ml import Transformer
@@ -25,39 +25,13 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from shared.core.errors import ModelError
 from shared.deploy.online.bundle import OnlineModel
+from shared.deploy.online.compared import Parity
 
 _ROW: Final = "_row"
-_LARGE: Final = (0.0, -1.0, 1e12, -1e12, 1e-300)
+_LARGE: Final = (0.0, -1.0, 1e12, -1e12, 1.7e308, -1.7e308, 1e-300)
 _WHOLE: Final = (0, -1, 2**31 - 1, -(2**31))
 _TEXTS: Final = ("", " ", "no such level", "Ünïcödé ☂", "a\x1fb", "x" * 10_000)
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How far the exported model is from Spark's.
-
-    Args:
-        rows: rows compared, edge cases among them.
-        edge_rows: rows with nulls, NaN, unseen levels and extremes.
-        largest_difference: of a probability; infinite where one engine gives a number and the other none.
-        tolerance: what is accepted.
-    """
-
-    rows: int
-    edge_rows: int
-    largest_difference: float
-    tolerance: float
-
-    @property
-    def is_within(self) -> bool:
-        """Whether the export may be used; never without rows."""
-        return self.rows > 0 and self.largest_difference <= self.tolerance
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the figures, for a document."""
-        return asdict(self)
 
 
 def compare(
@@ -86,7 +60,7 @@ def compare(
     edges = list(_edges(real[0], schema)) if real else []
     compared = real + edges
     if not compared:
-        return Parity(0, 0, math.inf, tolerance)
+        return Parity(rows=0, edge_rows=0, largest_difference=math.inf, tolerance=tolerance)
     output = online.contract.output
     local = rows.sparkSession.createDataFrame(
         [(place, *(row[name] for name in names)) for place, row in enumerate(compared)],
@@ -96,22 +70,7 @@ def compare(
     expected = {row[_ROW]: row[output] for row in scored}
     found = online.probabilities(compared).tolist()
     differences = [_difference(expected.get(place), value) for place, value in enumerate(found)]
-    return Parity(len(compared), len(edges), max(differences), tolerance)
-
-
-def refuse(parity: Parity) -> None:
-    """Refuse an export that differs from Spark.
-
-    Raises:
-        ModelError: EXPORT_MISMATCH.
-    """
-    if not parity.is_within:
-        raise ModelError(
-            "EXPORT_MISMATCH",
-            f"On {parity.rows} rows the export differs from Spark by up to {parity.largest_difference:g}.",
-            f"At most {parity.tolerance:g}.",
-            "Report it; score in batches meanwhile, with serving.export=false.",
-        )
+    return Parity(rows=len(compared), edge_rows=len(edges), largest_difference=max(differences), tolerance=tolerance)
 
 
 def _edges(row: Mapping[str, Any], schema: StructType) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ Read by the service and by the comparison with Spark alike, so what is compared 
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -36,11 +36,14 @@ _BROKEN: Final = (
     states.InvalidGraph,
     states.InvalidArgument,
     states.NotImplemented,
+    states.RuntimeException,
+    states.NoModel,
 )
+_CELLS: Final = 200_000  # words in memory at once: a row with reasons and a long text is one part
 
 Kind = Literal["double", "int", "boolean", "string", "text"]
 Value = float | int | bool | str | Sequence[str] | None
-"""Of a feature; a text may also be given as its words, which no request can."""
+"""Of a feature; a text may also be given as its words, a list or tuple, which no request can."""
 
 Row = Mapping[str, Value]
 
@@ -101,6 +104,7 @@ class OnlineModel:
         options.intra_op_num_threads = 1  # a request is small: threads cost more than they give
         options.inter_op_num_threads = 1
         self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._typical: Row = {**contract.typical, **self._as_words(contract.typical)}
 
     @classmethod
     def read(cls, folder: Path) -> "OnlineModel":
@@ -121,31 +125,36 @@ class OnlineModel:
 
         Null and NaN are the same, as are null and a level that training did not have.
         """
+        if not self.contract.texts:
+            return self._scored(rows, [])
+        columns = [[self._split(row.get(name)) for row in rows] for name in self.contract.texts]
+        lengths = [max(map(len, texts)) for texts in zip(*columns, strict=True)]
+        parts = [
+            self._scored(rows[begin:end], [column[begin:end] for column in columns]) for begin, end in _parts(lengths)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def _scored(self, rows: Sequence[Row], texts: Sequence[Sequence[tuple[str, ...]]]) -> NDArray[np.float64]:
         asked: dict[str, Any] = {}
         if self.contract.numeric:
             asked[NUMERIC] = np.array([[_number(row.get(name)) for name in self.contract.numeric] for row in rows])
         if self.contract.categorical:
-            texts = [[_text(row.get(name)) for name in self.contract.categorical] for row in rows]
-            asked[CATEGORICAL] = np.array(texts, object)
-        for place, name in enumerate(self.contract.texts):
-            asked[WORDS.format(place=place)] = self._words([row.get(name) for row in rows])
+            levels = [[_text(row.get(name)) for name in self.contract.categorical] for row in rows]
+            asked[CATEGORICAL] = np.array(levels, object)
+        for place, column in enumerate(texts):
+            asked[WORDS.format(place=place)] = _padded(column)
         result: NDArray[np.float64] = self._session.run([self.contract.output], asked)[0]
         return result.ravel()
 
-    def _words(self, texts: Sequence[Value]) -> NDArray[Any]:
-        # A request scores a row with each of its features changed: the text is the same in nearly all.
-        split = {text: self._split(text) for text in {_hashable(text) for text in texts}}
-        longest = max((len(found) for found in split.values()), default=0)
-        padded = np.full((len(texts), max(longest, 1)), "", object)
-        for place, text in enumerate(texts):
-            found = split[_hashable(text)]
-            padded[place, : len(found)] = found
-        return padded
+    def _as_words(self, row: Row) -> dict[str, tuple[str, ...]]:
+        return {name: self._split(row.get(name)) for name in self.contract.texts}
 
-    def _split(self, text: Value) -> list[str]:
+    def _split(self, text: Value) -> tuple[str, ...]:
+        if isinstance(text, tuple):
+            return text
         if isinstance(text, str) or text is None:
-            return words(text, self.contract.words or WordsConfig())
-        return list(text) if isinstance(text, Sequence) else [str(text)]
+            return tuple(words(text, self.contract.words or WordsConfig()))
+        return tuple(text) if isinstance(text, Sequence) else (str(text),)
 
     def explained(self, rows: Sequence[Row], count: int) -> list[tuple[float, list[Reason]]]:
         """Return for each row its probability and the ``count`` features that move it most, the largest first.
@@ -154,11 +163,13 @@ class OnlineModel:
         rounded to 6 digits; features with the typical value are left out; ties go by name. The value of a text is its
         words.
         """
+        # A row is scored again with each feature changed: its texts are split once.
+        rows = [{**row, **self._as_words(row)} for row in rows]
         changed = [self._differing(row) if count else [] for row in rows]
         variants = [
             variant
             for row, names in zip(rows, changed, strict=True)
-            for variant in (row, *({**row, name: self.contract.typical[name]} for name in names))
+            for variant in (row, *({**row, name: self._typical[name]} for name in names))
         ]
         scored = iter(self.probabilities(variants).tolist())
         answers: list[tuple[float, list[Reason]]] = []
@@ -171,14 +182,10 @@ class OnlineModel:
 
     def _shown(self, name: str, row: Row) -> Value:
         value = row.get(name)
-        return " ".join(self._split(value)) if self.contract.inputs[name] == "text" else value
+        return " ".join(value) if isinstance(value, tuple) else value
 
     def _differing(self, row: Row) -> list[str]:
-        return [name for name, kind in self.contract.inputs.items() if not self._is_typical(name, kind, row.get(name))]
-
-    def _is_typical(self, name: str, kind: Kind, value: Value) -> bool:
-        typical = self.contract.typical[name]
-        return self._split(value) == self._split(typical) if kind == "text" else _is_same(value, typical)
+        return [name for name in self.contract.inputs if not _is_same(row.get(name), self._typical[name])]
 
 
 def write(folder: Path, contract: Contract, graph: bytes) -> None:
@@ -192,8 +199,27 @@ def _number(value: Value) -> float:
     return math.nan if value is None or isinstance(value, Sequence) else float(value)
 
 
-def _hashable(text: Value) -> Value:
-    return tuple(text) if isinstance(text, list) else text
+def _parts(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Give begin and end of runs of rows that are small enough once each is padded to the longest of its run.
+
+    >>> list(_parts([1, 1, _CELLS, 1]))
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    begin, longest = 0, 0
+    for place, length in enumerate(lengths):
+        longest = max(longest, length)
+        if place > begin and longest * (place + 1 - begin) > _CELLS:
+            yield begin, place
+            begin, longest = place, length
+    if lengths:
+        yield begin, len(lengths)
+
+
+def _padded(texts: Sequence[tuple[str, ...]]) -> NDArray[Any]:
+    padded = np.full((len(texts), max(1, *map(len, texts))), "", object)
+    for place, found in enumerate(texts):
+        padded[place, : len(found)] = found
+    return padded
 
 
 def _text(value: Value) -> str:

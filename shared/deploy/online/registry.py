@@ -1,9 +1,13 @@
 """Models of the configured registry: which version an alias names, and its verified bundle."""
 
 from collections.abc import Callable
+from typing import Any
 
+from pydantic import ValidationError
+
+from shared.core.errors import ModelError
 from shared.core.run import RunConfig
-from shared.deploy.online import bundle
+from shared.deploy.online import bundle, compared
 from shared.deploy.online.bundle import Contract, OnlineModel
 from shared.deploy.online.service import Served
 from shared.registry import files, tracking, versions
@@ -20,11 +24,15 @@ class RegistrySource:
         name: of the registered model.
         alias: whose version is served.
         threshold: gives the threshold of a decision for a model and the run that trained it.
+        require_parity: load no model whose run has no evaluation with a comparison with Spark within the tolerance.
     """
 
-    def __init__(self, config: RunConfig, name: str, alias: str, threshold: ThresholdOf) -> None:
+    def __init__(
+        self, config: RunConfig, name: str, alias: str, threshold: ThresholdOf, *, require_parity: bool = True
+    ) -> None:
         self._client = tracking.connect(config, name)
         self._name, self._alias, self._threshold = name, alias, threshold
+        self._require_parity = require_parity
 
     def newest(self) -> int:
         """Return the version that the alias names.
@@ -39,9 +47,26 @@ class RegistrySource:
         """Return the model of a version, every file of it verified.
 
         Raises:
-            ModelError: MODEL_MISSING, MODEL_TAMPERED, MODEL_INCOMPLETE (it was not exported), BUNDLE_UNREADABLE.
+            ModelError: MODEL_MISSING, MODEL_TAMPERED, MODEL_INCOMPLETE (it was not exported), BUNDLE_UNREADABLE,
+                EXPORT_NOT_COMPARED, EXPORT_MISMATCH.
             EnvironmentProblem: the registry cannot be read.
         """
         found = versions.at_version(self._client, self._name, version)
-        model = OnlineModel.read(files.fetch(found, bundle.FOLDER))
+        with files.fetched(found, bundle.FOLDER) as folder:
+            model = OnlineModel.read(folder)
+        if self._require_parity:
+            compared.refuse(_parity(found.run))
         return Served(found.name, found.version, model, self._threshold(model.contract, found.run))
+
+
+def _parity(run: Run) -> compared.Parity:
+    try:
+        recorded: Any = tracking.read_document(run, "evaluation").get("parity")
+        return compared.Parity.model_validate(recorded)
+    except (ModelError, ValidationError) as error:
+        raise ModelError(
+            "EXPORT_NOT_COMPARED",
+            f"Run {run.info.run_name} has no comparison of its export with Spark.",
+            "An evaluation with one.",
+            "Run evaluate with serving.export=true, or set serving.require_parity=false.",
+        ) from error

@@ -5,21 +5,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    create_model,
+)
 
 from shared.deploy.online.bundle import Contract, Kind, Row, Value
 
 _LONGEST_ID: Final = 200
+_LONGEST_NAME: Final = 80
 _LISTED: Final = 5
 _INT: Final = (-(2**63), 2**63 - 1)
+
+
+def _whole(text: str) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # JSON may hold half of a surrogate pair
+            raise ValueError("it is no valid Unicode") from None
+    return text
+
+
+def _string(longest: int) -> Any:
+    return Annotated[StrictStr, Field(max_length=longest), AfterValidator(_whole)]
+
 
 # Strict: "3" is no number, and 1 is no truth. A number may be written without a point.
 _KINDS: Final[dict[Kind, Any]] = {
     "double": Annotated[float, Field(strict=True, allow_inf_nan=False)],
     "int": Annotated[StrictInt, Field(ge=_INT[0], le=_INT[1])],
     "boolean": StrictBool,
-    "string": StrictStr,
-    "text": StrictStr,
 }
 
 
@@ -48,16 +71,17 @@ class Asked:
 class Requests:
     """Reads requests to one model. Every feature must be there; null says that it is not known."""
 
-    def __init__(self, contract: Contract, max_rows: int) -> None:
+    def __init__(self, contract: Contract, max_rows: int, max_text: int) -> None:
         strict = ConfigDict(extra="forbid", hide_input_in_errors=True)
         self._names = list(contract.inputs)
         # Not the features' own names: a field may not be called as what pydantic's models have.
+        kinds = {**_KINDS, "string": _string(max_text), "text": _string(max_text)}
         fields: dict[str, Any] = {
-            f"f{place}": (_KINDS[kind] | None, Field(alias=name))
+            f"f{place}": (kinds[kind] | None, Field(alias=name))
             for place, (name, kind) in enumerate(contract.inputs.items())
         }
         features = create_model("Features", __config__=strict, **fields)
-        identity: Any = (Annotated[StrictStr, Field(max_length=_LONGEST_ID)] | None, None)
+        identity: Any = (_string(_LONGEST_ID) | None, None)
         self.single: type[BaseModel] = create_model("Row", __config__=strict, id=identity, features=(features, ...))
         rows = Annotated[list[self.single], Field(min_length=1, max_length=max_rows)]  # type: ignore[name-defined]
         self.bulk: type[BaseModel] = create_model("Rows", __config__=strict, rows=(rows, ...))
@@ -97,4 +121,10 @@ def _values(features: Any, count: int) -> Sequence[Value]:
 
 
 def _sentence(problem: Any) -> str:
-    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    where = ".".join(_name(part) for part in problem["loc"])
+    return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _name(part: Any) -> str:
+    # Of a feature that is not in the contract it is the client's own.
+    return str(part)[:_LONGEST_NAME]

@@ -50,27 +50,36 @@ def run(service: Service, keys: Sequence[str], listening: Callable[[str], None])
         EnvironmentProblem: the address is taken or not this machine's.
     """
     config = service.config
-    with _bound(config.host, config.port) as bound:
-        host, port = bound.getsockname()[:2]
-        listening(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-        settings = uvicorn.Config(
+    server = uvicorn.Server(
+        uvicorn.Config(
             build(service, keys),
             log_config=None,
             access_log=False,
             server_header=False,
+            limit_concurrency=config.max_connections + 1,  # which it counts the refused one into
             timeout_graceful_shutdown=config.drain_seconds,
         )
-        with _ended_by_signal():
-            uvicorn.Server(settings).run(sockets=[bound])
+    )
+    with _ended_by_signal(server), _bound(config.host, config.port) as bound:
+        host, port = bound.getsockname()[:2]
+        listening(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        server.run(sockets=[bound])
 
 
 @contextmanager
-def _ended_by_signal() -> Iterator[None]:
-    """Make SIGTERM and SIGINT the regular end: uvicorn sends them to the process again once it has stopped."""
+def _ended_by_signal(server: uvicorn.Server) -> Iterator[None]:
+    """Make SIGTERM and SIGINT the regular end, also before uvicorn listens to them.
+
+    It sends them to the process again once it has stopped.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def end(*_: object) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

@@ -4,6 +4,8 @@ A model that cannot be loaded or verified never takes the place of one that answ
 """
 
 import asyncio
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,10 +15,11 @@ from shared.core.errors import AcceleratorError
 from shared.core.log import get_logger
 from shared.deploy.online.bundle import OnlineModel, Reason
 from shared.deploy.online.metrics import OnlineMetrics
-from shared.deploy.online.requests import Asked, Requests
+from shared.deploy.online.requests import Asked, RequestRefused, Requests
 from shared.deploy.online.settings import ServingConfig
 
 _LOG = get_logger("online")
+_LONGEST_REST = 64  # polls
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,14 @@ class Served:
     version: int
     model: OnlineModel
     threshold: float
+
+
+@dataclass(frozen=True)
+class Current:
+    """The model that answers, and what it may be asked: a request takes both at once, as they may change under it."""
+
+    served: Served
+    requests: Requests
 
 
 class Source(Protocol):
@@ -58,11 +69,16 @@ class Service:
         """
         self.config, self.metrics = config, metrics
         self._source = source
+        self._bad = _Bad()
         self._take(source.load(source.newest()))
 
+    @property
+    def served(self) -> Served:
+        """The model that answers now."""
+        return self.current.served
+
     def _take(self, served: Served) -> None:
-        requests = Requests(served.model.contract, self.config.max_rows)
-        self.served, self.requests = served, requests
+        self.current = Current(served, Requests(served.model.contract, self.config.max_rows, self.config.max_text))
         self.metrics.took(served.name, served.version)
         _LOG.info("model served", extra={"model": served.name, "version": served.version})
 
@@ -73,31 +89,52 @@ class Service:
             await self.refresh()
 
     async def refresh(self) -> bool:
-        """Take the newest version if it is another one; return whether it did."""
+        """Take the newest version if it is another one; return whether it did.
+
+        A version that was refused is tried again after 1, 2, 4, … up to 64 further calls, as long as it is the newest.
+        """
+        newest = None
         try:
             newest = await asyncio.to_thread(self._source.newest)
-            if newest == self.served.version:
+            if newest == self.served.version or self._bad.rests(newest):
                 return False
             self._take(await asyncio.to_thread(self._source.load, newest))
-        except AcceleratorError as error:
-            # The registry may be away for a while, or the model bad: who serves goes on with what it has.
+        except Exception as error:  # noqa: BLE001 - whatever it is, who serves goes on with what it has, and says so
+            self._bad.note(newest)
             self.metrics.refused()
-            _LOG.error("model not changed", extra={"code": error.code, "reason": str(error)})
+            code = error.code if isinstance(error, AcceleratorError) else type(error).__name__
+            _LOG.error("model not changed", extra={"code": code, "reason": str(error), "version": newest})
             return False
+        self._bad = _Bad()
         return True
 
-    def answer(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
-        """Return an answer for each row, by one model, and count it."""
-        answers = self.example(asked)
+    def answer(self, body: bytes, *, bulk: bool) -> bytes:
+        """Return the answer to the body of a request as JSON, all of it by one model, and count its probabilities.
+
+        Raises:
+            RequestRefused: 400 when the body is no JSON; 422 when it is not of the contract, or the model has no finite
+                answer to its numbers.
+        """
+        current = self.current
+        asked = (current.requests.read_bulk if bulk else current.requests.read_single)(body)
+        answers = self.example(current, asked)
+        text = as_json({"rows": answers} if bulk else answers[0])
         for answer in answers:
             self.metrics.probability.observe(answer["probability"])
-        return answers
+        return text
 
-    def example(self, asked: Sequence[Asked]) -> list[dict[str, Any]]:
-        """Return what `answer` does, uncounted."""
-        served = self.served
+    def example(self, current: Current, asked: Sequence[Asked]) -> list[dict[str, Any]]:
+        """Return an answer for each row, uncounted.
+
+        Raises:
+            RequestRefused: 422, NOT_FINITE.
+        """
+        served = current.served
         above, below = served.model.contract.decisions
         scored = served.model.explained([row.row for row in asked], self.config.reasons)
+        for place, (probability, reasons) in enumerate(scored):
+            if not all(map(math.isfinite, (probability, *(reason.contribution for reason in reasons)))):
+                raise RequestRefused(422, "NOT_FINITE", f"The numbers of row {place} are too extreme for the model.")
         return [
             {
                 "id": row.id,
@@ -109,6 +146,34 @@ class Service:
             }
             for row, (probability, reasons) in zip(asked, scored, strict=True)
         ]
+
+
+@dataclass
+class _Bad:
+    """A version that was refused, and for how many polls it is left alone."""
+
+    version: int | None = None
+    tries: int = 0
+    rest: int = 0
+
+    def note(self, version: int | None) -> None:
+        self.tries = self.tries + 1 if version == self.version else 1
+        self.version, self.rest = version, min(2 ** (self.tries - 1), _LONGEST_REST)
+
+    def rests(self, version: int) -> bool:
+        if version != self.version or not self.rest:
+            return False
+        self.rest -= 1
+        return True
+
+
+def as_json(content: Any) -> bytes:
+    """Return JSON as the service sends it.
+
+    >>> as_json({"é": 1})
+    b'{"\\xc3\\xa9":1}'
+    """
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _as_dict(reason: Reason) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from shared.core.config import Settings
 from shared.core.references import is_reference, refused
+from shared.deploy.online.compared import TOLERANCE
 
 
 class ServingConfig(Settings):
@@ -14,8 +15,9 @@ class ServingConfig(Settings):
     Args:
         export: `train` also exports the model; False where it is only scored in batches.
         parity_rows: test rows on which the export is compared with Spark, beside rows with nulls, unseen levels and
-            extremes; at least 1,000 where there are so many.
+            extremes; all of them where the table has fewer.
         tolerance: largest difference of a probability that is accepted.
+        require_parity: serve only a model whose evaluation holds such a comparison, within 1e-5.
         host, port: where the service listens; port 0 takes a free one.
         keys: references (``env:NAME``, ``file:/path``) to the keys that are let in; several, so that one can be changed.
         insecure_local: let everybody in; only on the loopback address.
@@ -24,12 +26,16 @@ class ServingConfig(Settings):
         reasons: reasons in an answer, at most.
         max_rows: rows of a bulk request.
         max_bytes: bytes of the body of a request.
+        max_text: characters of a value that is a text.
+        body_seconds: time in which the body of a request has to arrive.
+        max_connections: connections at a time, idle ones and requests under way; who comes beyond them gets a 503.
         drain_seconds: time for requests under way when the service is told to stop.
     """
 
     export: bool = True
-    parity_rows: int = Field(2_000, ge=1)
-    tolerance: float = Field(1e-5, gt=0.0)
+    parity_rows: int = Field(2_000, ge=1_000)
+    tolerance: float = Field(TOLERANCE, gt=0.0, le=TOLERANCE)
+    require_parity: bool = True
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535)
     keys: tuple[str, ...] = ()
@@ -39,6 +45,9 @@ class ServingConfig(Settings):
     reasons: int = Field(3, ge=0)
     max_rows: int = Field(1_000, ge=1)
     max_bytes: int = Field(2_000_000, ge=1_000)
+    max_text: int = Field(10_000, ge=1)
+    body_seconds: float = Field(10.0, gt=0.0)
+    max_connections: int = Field(1_000, ge=1)
     drain_seconds: int = Field(10, ge=0)
 
     @field_validator("keys")

@@ -5,6 +5,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,6 +69,23 @@ def test_all_files_or_those_of_one_folder_are_fetched_into_a_folder_of_ones_own(
     assert contents(files.fetch(registered, "online/a")) == {"b.json": "{}"}
     for folder in (whole, part):
         assert all(stat.S_IMODE(above.stat().st_mode) == 0o700 for above in (folder.parent, folder.parent.parent))
+
+
+def test_the_folder_goes_with_its_reader_and_at_once_when_a_model_is_refused(
+    registered: Registered, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = tmp_path / "private"
+    private.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(private))
+
+    with files.fetched(registered, "online") as folder:
+        assert private in folder.parents
+        assert contents(folder) == {"model.onnx": "weights", "a/b.json": "{}"}
+    change(stored)
+    with pytest.raises(ModelError, match="MODEL_TAMPERED"):
+        files.fetch(registered, "online")
+
+    assert not list(private.glob("model-*"))
 
 
 def test_a_model_that_somebody_loaded_through_mlflow_is_what_it_was(registered: Registered, stored: Path) -> None:

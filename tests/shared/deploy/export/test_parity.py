@@ -10,9 +10,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from shared.core.errors import ModelError
 from shared.deploy.export import parity
-from shared.deploy.export.parity import Parity
 from shared.deploy.export.pipeline import to_onnx
+from shared.deploy.online import compared as verdict
 from shared.deploy.online.bundle import Contract, OnlineModel
+from shared.deploy.online.compared import Parity
 from shared.features import encoding
 from shared.features.sql_steps import adding
 
@@ -63,7 +64,7 @@ def test_an_export_of_the_model_itself_is_accepted(rows: DataFrame, tmp_path: Pa
     assert found.rows == 30 + found.edge_rows
     assert found.edge_rows > 20  # nulls, extremes, unseen levels of each of the four
     assert found.largest_difference < 1e-12
-    parity.refuse(found)
+    verdict.refuse(found)
 
 
 def test_an_export_of_another_model_is_refused(rows: DataFrame, tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_an_export_of_another_model_is_refused(rows: DataFrame, tmp_path: Path) 
 
     assert 1e-5 < found.largest_difference < 1
     with pytest.raises(ModelError) as refusal:
-        parity.refuse(found)
+        verdict.refuse(found)
     assert refusal.value.code == "EXPORT_MISMATCH"
 
 
@@ -100,4 +101,4 @@ def test_without_rows_nothing_is_accepted(rows: DataFrame, tmp_path: Path) -> No
 
     assert not found.is_within
     with pytest.raises(ModelError):
-        parity.refuse(found)
+        verdict.refuse(found)

@@ -21,13 +21,13 @@ CONTRACT = Contract(
 )
 
 
-def graph(slope: float = 2.0) -> bytes:
+def graph(slope: float = 2.0, tail: str = "0.0D") -> bytes:
     made = Graph()
     made.input("numeric", CONTRACT.numeric, TensorProto.DOUBLE)
     made.input("categorical", CONTRACT.categorical, TensorProto.STRING)
     is_a = made.add("Equal", made.gather(["plan"]), made.constant(np.array([["a"]], object)))
     made.put(made.add("Cast", is_a, to=TensorProto.DOUBLE), ["a"])
-    term = f"1 / (1 + exp(-({slope}D * coalesce(`x`, 0) - 1 + `a`))) AS probability"
+    term = f"1 / (1 + exp(-({slope}D * coalesce(`x`, 0) - 1 + `a` + {tail}))) AS probability"
     expressions.transform(made, f"SELECT *, {term} FROM __THIS__")
     return made.model("probability", "probability").SerializeToString()
 

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import math
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -14,6 +16,7 @@ from shared.core.errors import ModelError
 from shared.deploy.online.app import build
 from shared.deploy.online.bundle import OnlineModel
 from shared.deploy.online.metrics import OnlineMetrics
+from shared.deploy.online.requests import Asked, RequestRefused
 from shared.deploy.online.service import Served, Service
 from shared.deploy.online.settings import ServingConfig
 from tests.shared.deploy.online.conftest import CONTRACT, graph
@@ -27,7 +30,8 @@ class Models:
 
     def __init__(self) -> None:
         self.version = 1
-        self.problem: ModelError | None = None
+        self.tail = "0.0D"
+        self.problem: Exception | None = None
 
     def newest(self) -> int:
         return self.version
@@ -35,7 +39,8 @@ class Models:
     def load(self, version: int) -> Served:
         if self.problem:
             raise self.problem
-        return Served("example", version, OnlineModel(CONTRACT, graph(slope=2.0 * version)), CONTRACT.threshold)
+        model = OnlineModel(CONTRACT, graph(slope=2.0 * version, tail=self.tail))
+        return Served("example", version, model, CONTRACT.threshold)
 
 
 @pytest.fixture
@@ -45,7 +50,9 @@ def models() -> Models:
 
 @pytest.fixture
 def service(models: Models) -> Service:
-    return Service(models, ServingConfig(max_rows=5, max_bytes=2_000, reasons=2), OnlineMetrics("example"))
+    return Service(
+        models, ServingConfig(max_rows=5, max_bytes=2_000, max_text=100, reasons=2), OnlineMetrics("example")
+    )
 
 
 Ask = Callable[..., httpx.Response]
@@ -102,7 +109,9 @@ def test_a_whole_number_is_a_number_and_null_is_not_known(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-API-Key": "third"}, {"X-API-Key": ""}, {"Authorization": "first"}])
-@pytest.mark.parametrize(("method", "path"), [("POST", "/score"), ("POST", "/score/bulk"), ("GET", "/model")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/score"), ("POST", "/score/bulk"), ("GET", "/model"), ("GET", "/openapi.json")]
+)
 def test_without_a_known_key_nothing_is_answered(ask: Ask, method: str, path: str, headers: dict[str, str]) -> None:
     refused = ask(method, path, headers=headers, json={"features": ROW})
 
@@ -121,7 +130,7 @@ def test_either_key_is_let_in_so_that_one_can_be_changed(ask: Ask) -> None:
         ("{", 400, "no JSON"),
         ('{"features": {"x": NaN}}', 400, "no JSON"),
         ('{"features": {"x": Infinity}}', 400, "no JSON"),
-        ("[" * 900, 400, "no JSON"),
+        ("[" * 500 + "]" * 500, 422, "valid dictionary"),
         ("[]", 422, "valid dictionary"),
         ("{}", 422, "features: field required"),
         ({"features": {}}, 422, "features.x: field required"),
@@ -138,6 +147,11 @@ def test_either_key_is_let_in_so_that_one_can_be_changed(ask: Ask) -> None:
         ({"features": {**ROW, "plan": 7}}, 422, "features.plan"),
         ({"id": 7, "features": ROW}, 422, "id: "),
         ({"id": "x" * 201, "features": ROW}, 422, "id: "),
+        ({"features": {**ROW, "plan": "x" * 101}}, 422, "features.plan: string should have at most 100"),
+        ({"features": {**ROW, "plan": "\ud800"}}, 422, "features.plan: "),
+        ({"id": "\udc00", "features": ROW}, 422, "id: "),
+        ({"features": {**ROW, "\ud800": 1}}, 422, "features: input should be a valid string"),
+        ({"features": {**ROW, "n" * 500: 1}}, 422, f"features.{'n' * 80}: extra"),
     ],
 )
 def test_a_request_that_is_not_of_the_contract_is_refused(ask: Ask, body: Any, status: int, said: str) -> None:
@@ -183,7 +197,7 @@ def test_health_and_figures_need_no_key_and_hold_no_id(ask: Ask) -> None:
 
 
 def test_the_examples_of_the_description_can_be_sent(ask: Ask) -> None:
-    paths = ask("GET", "/openapi.json", headers={}).json()["paths"]
+    paths = ask("GET", "/openapi.json").json()["paths"]
 
     for path in ("/score", "/score/bulk"):
         content = paths[path]["post"]["requestBody"]["content"]["application/json"]
@@ -218,13 +232,168 @@ def test_without_a_first_model_there_is_no_service(models: Models) -> None:
 
 
 def test_a_failure_inside_shows_no_trace(ask: Ask, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "served", None)
+    monkeypatch.setattr(service, "current", None)
 
     failed = ask("POST", "/score", json={"features": ROW})
     assert (failed.status_code, failed.json()["error"]["code"]) == (500, "INTERNAL")
     assert "Traceback" not in failed.text
 
 
-def test_settings_refuse_what_cannot_be() -> None:
+def small(**settings: Any) -> Service:
+    return Service(Models(), ServingConfig(**settings), OnlineMetrics("example"))
+
+
+def figure(service: Service, name: str, **labels: str) -> float | None:
+    return service.metrics.registry.get_sample_value(name, {"vertical": "example", **labels})
+
+
+def test_json_that_is_deeper_than_can_be_read_is_refused() -> None:
+    deep = b'{"features": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+
+    with pytest.raises(RequestRefused) as refusal:
+        small().answer(deep, bulk=False)
+    assert (refusal.value.status, refusal.value.code) == (400, "REQUEST_UNREADABLE")
+
+
+def test_a_number_that_the_model_has_no_answer_to_is_not_counted_as_an_answer(
+    ask: Ask, service: Service, models: Models
+) -> None:
+    models.version, models.tail = 2, "(`x` * 10.0D - `x` * 10.0D)"  # the difference of two infinities is no number
+    assert asyncio.run(service.refresh())
+    refused = ask("POST", "/score/bulk", json={"rows": [{"features": ROW}, {"features": {**ROW, "x": -1.7e308}}]})
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "NOT_FINITE")
+    assert "row 1" in refused.text
+    assert figure(service, "accelerators_online_requests_total", endpoint="bulk", status="422") == 1
+    assert figure(service, "accelerators_online_probability_count") == 0
+
+
+@pytest.mark.parametrize(("rows", "in_loop"), [(1, True), (200, False)])
+def test_a_long_body_is_read_and_answered_beside_the_loop(rows: int, in_loop: bool) -> None:
+    service, threads = small(), []
+    answer = service.answer
+
+    def noting(body: bytes, *, bulk: bool) -> bytes:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return answer(body, bulk=bulk)
+
+    service.answer = noting  # type: ignore[method-assign]
+    body = json.dumps({"rows": [{"features": ROW}] * rows}).encode()
+
+    assert asyncio.run(sent(service, [body])) == 200
+    assert threads == [in_loop]
+
+
+async def sent(service: Service, parts: list[bytes], *, then: str = "http.disconnect", wait: float = 0) -> int:
+    """Send the parts of a body to `/score/bulk`, the last of them if nothing is to come ``then``; return the status."""
+    statuses: list[int] = []
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    if not wait and then == "http.disconnect" and parts:
+        messages[-1]["more_body"] = False
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop(0)
+        await asyncio.sleep(wait)
+        return {"type": then}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {"type": "http", "method": "POST", "path": "/score/bulk", "query_string": b"", "headers": []}
+    await build(service, [])(scope, receive, send)  # type: ignore[arg-type]
+    return statuses[0]
+
+
+def test_a_client_that_hangs_up_is_no_failure_of_the_service() -> None:
+    service = small()
+
+    asyncio.run(sent(service, []))
+    assert figure(service, "accelerators_online_requests_total", endpoint="bulk", status="499") == 1
+    assert figure(service, "accelerators_online_requests_total", endpoint="bulk", status="500") is None
+
+
+def test_a_body_that_does_not_arrive_in_time_is_refused() -> None:
+    service = small(body_seconds=0.05)
+
+    assert asyncio.run(sent(service, [b"{"], wait=60)) == 408
+
+
+def test_a_request_is_checked_and_answered_by_one_model(service: Service, models: Models) -> None:
+    read = service.current.requests.read_bulk
+
+    def swapped(body: bytes) -> list[Asked]:
+        asked = read(body)
+        models.version = 2
+        asyncio.run(service.refresh())
+        return asked
+
+    service.current.requests.read_bulk = swapped  # type: ignore[method-assign]
+    body = json.dumps({"rows": [{"features": ROW}]}).encode()
+
+    assert json.loads(service.answer(body, bulk=True))["rows"][0]["model"]["version"] == 1
+    assert service.served.version == 2
+
+
+def test_the_description_is_made_once_for_a_model(ask: Ask, service: Service, models: Models) -> None:
+    def version() -> int:
+        paths = ask("GET", "/openapi.json").json()["paths"]
+        content = paths["/score"]["post"]["responses"]["200"]["content"]["application/json"]
+        made.add(content["example"]["prediction_id"])
+        return int(content["example"]["model"]["version"])
+
+    made: set[str] = set()
+    assert [version(), version()] == [1, 1]
+    assert len(made) == 1
+    models.version = 2
+    asyncio.run(service.refresh())
+    assert version() == 2
+
+
+async def followed(service: Service, until: Callable[[], bool]) -> None:
+    task = asyncio.create_task(service.follow())
+    async with asyncio.timeout(60):
+        while not until():
+            await asyncio.sleep(0.01)
+    assert not task.done()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("problem", [OSError("no space left"), RuntimeError("graph"), ModelError("MODEL_TAMPERED", "")])
+def test_whatever_happens_the_registry_is_followed_on(problem: Exception) -> None:
+    service = small(poll_seconds=0.01)
+    source: Any = service._source
+    source.version, source.problem = 2, problem
+
+    def mended() -> bool:
+        if (figure(service, "accelerators_online_model_refused_total") or 0) >= 2:
+            source.problem = None
+        return service.served.version == 2
+
+    asyncio.run(followed(service, mended))
+
+
+def test_a_version_that_was_refused_is_asked_for_ever_less_often_until_there_is_another(
+    service: Service, models: Models
+) -> None:
+    async def refreshed(times: int) -> float | None:
+        for _ in range(times):
+            await service.refresh()
+        return figure(service, "accelerators_online_model_refused_total")
+
+    models.version, models.problem = 2, ModelError("MODEL_TAMPERED", "It was changed.")
+    assert asyncio.run(refreshed(1 + 2 + 3 + 5)) == 4  # the first, and after 1, 2 and 4 that were left out
+    models.version = 3
+    assert asyncio.run(refreshed(1)) == 5
+    models.version, models.problem = 4, None
+    asyncio.run(refreshed(1))
+    assert service.served.version == 4
+
+
+@pytest.mark.parametrize("setting", [{"port": 70_000}, {"tolerance": 0.5}, {"parity_rows": 1}])
+def test_settings_refuse_what_cannot_be(setting: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        ServingConfig(port=70_000)
+        ServingConfig(**setting)

@@ -9,6 +9,7 @@ from onnx import TensorProto
 from shared.core.errors import ModelError
 from shared.deploy.export import expressions
 from shared.deploy.export.graph import Graph
+from shared.deploy.online import bundle
 from shared.deploy.online.bundle import Contract, OnlineModel, Reason
 from shared.features.words import WordsConfig
 
@@ -55,7 +56,8 @@ def test_a_broken_bundle_is_refused(folder: Path, file: str, text: str | None) -
     assert refusal.value.code == "BUNDLE_UNREADABLE"
 
 
-def test_a_text_is_sent_as_it_was_written_and_becomes_the_words_of_training() -> None:
+@pytest.fixture(scope="module")
+def reading() -> OnlineModel:
     made = Graph()
     made.words("words_0", "message")
     counted = {"mode": "TF", "min_gram_length": 1, "max_gram_length": 1, "max_skip_count": 0, "ngram_counts": [0]}
@@ -72,12 +74,39 @@ def test_a_text_is_sent_as_it_was_written_and_becomes_the_words_of_training() ->
         decisions=("contact", "leave"),
         words=WordsConfig(),
     )
-    model = OnlineModel(contract, made.model("p", "p").SerializeToString())
+    return OnlineModel(contract, made.model("p", "p").SerializeToString())
 
+
+def test_a_text_is_sent_as_it_was_written_and_becomes_the_words_of_training(reading: OnlineModel) -> None:
     texts = ["Cancelled! I was cancelling…", "hello", None, "", ["cancel"]]
-    assert model.probabilities([{"message": text} for text in texts]).tolist() == pytest.approx(
+    assert reading.probabilities([{"message": text} for text in texts]).tolist() == pytest.approx(
         [sigmoid(1), sigmoid(-1), sigmoid(-1), sigmoid(-1), sigmoid(0)]
     )
-    (_, reasons), (_, none) = model.explained([{"message": "cancel"}, {"message": "the !"}], 3)
+    (_, reasons), (_, none) = reading.explained([{"message": "cancel"}, {"message": "the !"}], 3)
     assert reasons == [Reason("message", "cancel", 1.0)]
     assert none == []
+
+
+def test_a_long_text_costs_no_memory_for_the_short_ones_beside_it(
+    reading: OnlineModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    padded = bundle._padded
+    monkeypatch.setattr(bundle, "_padded", lambda texts: sizes.append((made := padded(texts)).size) or made)
+    rows = [{"message": "cancel"}] * 500 + [{"message": "cancel " * 5_000}] + [{"message": None}] * 500
+
+    found = reading.probabilities(rows)
+
+    assert found.tolist() == pytest.approx([sigmoid(0)] * 500 + [sigmoid(4_999)] + [sigmoid(-1)] * 500)
+    assert sum(sizes) < 1_000_000
+    assert reading.probabilities([]).tolist() == []
+
+
+def test_the_texts_of_a_request_are_split_once(reading: OnlineModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    split: list[str | None] = []
+    words = bundle.words
+    monkeypatch.setattr(bundle, "words", lambda text, config: split.append(text) or words(text, config))
+
+    reading.explained([{"message": "cancel it"}, {"message": "hello"}], 3)
+
+    assert split == ["cancel it", "hello"]

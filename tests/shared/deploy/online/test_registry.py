@@ -1,6 +1,9 @@
 """The service takes its models from the registry, and only as they were registered."""
 
+import math
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.ml import PipelineModel
@@ -9,14 +12,25 @@ from pyspark.sql import SparkSession
 from shared.core.errors import ModelError
 from shared.core.run import RunConfig
 from shared.deploy.export.publish import exporter
+from shared.deploy.online import bundle
 from shared.deploy.online.registry import RegistrySource
 from shared.features.sql_steps import adding
-from shared.registry import models, tracking, versions
+from shared.registry import files, models, tracking, versions
 from shared.registry.tracking import MlflowClient
+from shared.registry.versions import Registered
+from tests.shared.deploy.online.conftest import CONTRACT, graph
+
+PASSED = {"rows": 1_050, "edge_rows": 50, "largest_difference": 1e-12, "tolerance": 1e-5}
 
 
 def champion(
-    spark: SparkSession, client: MlflowClient, config: RunConfig, slope: float, *, exported: bool = True
+    spark: SparkSession,
+    client: MlflowClient,
+    config: RunConfig,
+    slope: float,
+    *,
+    exported: bool = True,
+    parity: dict[str, Any] | None = PASSED,
 ) -> int:
     rows = spark.createDataFrame([], "visits bigint, is_new boolean")
     term = f"{slope}D * CAST(`visits` AS DOUBLE) + 0.25D * CAST(`is_new` AS DOUBLE)"
@@ -33,12 +47,29 @@ def champion(
         made = models.register(
             client, run, "things", PipelineModel([adding([f"{term} AS p"])]), derive=derive if exported else None
         )
+    if parity is not None:
+        tracking.write_document(made.run, "evaluation", {"parity": parity})
     versions.point(client, "things", models.CHAMPION, made.version)
     return made.version
 
 
-def source(config: RunConfig) -> RegistrySource:
-    return RegistrySource(config, "things", models.CHAMPION, lambda contract, run: contract.threshold)
+@pytest.fixture
+def registered(client: MlflowClient, config: RunConfig, tmp_path: Path) -> Registered:
+    """A version that holds nothing but a bundle."""
+    model = tmp_path / "model"
+    bundle.write(model / bundle.FOLDER, CONTRACT, graph())
+    with tracking.training_run(config, "bundle", {}) as run:
+        logged = client.create_logged_model(run.info.experiment_id, source_run_id=run.info.run_id)
+        tags = {files.MANIFEST_TAG: files.write_manifest(model)}
+        client.log_model_artifacts(logged.model_id, str(model))
+        client.create_registered_model("things")
+        client.create_model_version("things", logged.model_uri, run.info.run_id, tags=tags)
+    versions.point(client, "things", models.CHAMPION, 1)
+    return versions.find(client, "things", models.CHAMPION)
+
+
+def source(config: RunConfig, **options: bool) -> RegistrySource:
+    return RegistrySource(config, "things", models.CHAMPION, lambda contract, run: contract.threshold, **options)
 
 
 def test_the_champion_is_served_and_the_next_one_after_it(
@@ -86,3 +117,38 @@ def test_without_a_champion_nothing_is_served(client: MlflowClient, config: RunC
     with pytest.raises(ModelError) as refusal:
         source(config).newest()
     assert refusal.value.code == "MODEL_MISSING"
+
+
+def test_a_model_that_was_not_found_to_answer_as_spark_does_is_not_served(
+    registered: Registered, config: RunConfig
+) -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({}, "EXPORT_NOT_COMPARED"),
+        ({**PASSED, "largest_difference": None}, "EXPORT_NOT_COMPARED"),
+        ({**PASSED, "rows": 0}, "EXPORT_MISMATCH"),
+        ({**PASSED, "largest_difference": 1e-4}, "EXPORT_MISMATCH"),
+        ({**PASSED, "largest_difference": 1e-4, "tolerance": 0.5}, "EXPORT_MISMATCH"),
+        ({**PASSED, "largest_difference": math.inf}, "EXPORT_MISMATCH"),
+        ({**PASSED, "largest_difference": math.nan}, "EXPORT_MISMATCH"),
+    ]
+    with pytest.raises(ModelError, match="EXPORT_NOT_COMPARED"):  # no evaluation yet
+        source(config).load(1)
+    for parity, code in cases:
+        tracking.write_document(registered.run, "evaluation", {"parity": parity})
+        with pytest.raises(ModelError) as refusal:
+            source(config).load(1)
+        assert refusal.value.code == code, parity
+        assert source(config, require_parity=False).load(1).version == 1
+    tracking.write_document(registered.run, "evaluation", {"parity": PASSED})
+    assert source(config).load(1).version == 1
+
+
+def test_a_model_leaves_no_files_behind_whether_it_is_taken_or_not(
+    registered: Registered, config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    source(config, require_parity=False).load(1)
+    with pytest.raises(ModelError):
+        source(config).load(1)
+    assert not list(tmp_path.glob("model-*"))

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -66,6 +69,47 @@ def test_a_service_told_to_stop_answers_what_is_under_way_and_has_no_spark() -> 
     finally:
         if process.poll() is None:
             process.kill()
+
+
+def test_a_service_told_to_stop_while_it_starts_does_not_go_on() -> None:
+    program = PROGRAM.replace(
+        "lambda address: print(address, flush=True)", "lambda _: os.kill(os.getpid(), signal.SIGTERM)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", f"import os, signal\n{program}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.returncode) == ("ended", 0), done.stderr
+
+
+@contextmanager
+def served(program: str) -> Iterator[tuple[str, int]]:
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        host, port = process.stdout.readline().strip().removeprefix("http://").split(":")
+        yield host, int(port)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def test_more_connections_than_are_allowed_and_bodies_that_never_end_hold_nobody_up() -> None:
+    limits = "port=0, max_connections=2, body_seconds=1, insecure_local=True"
+    with served(PROGRAM.replace("port=0, insecure_local=True", limits)) as address, ExitStack() as stack:
+        slow = [stack.enter_context(socket.create_connection(address, timeout=60)) for _ in range(2)]
+        for each in slow:
+            each.sendall(b"POST /score HTTP/1.1\r\nHost: service\r\nContent-Length: 100\r\n\r\n{")
+        refused = httpx.get(f"http://{address[0]}:{address[1]}/live", timeout=30).status_code
+
+        answers = [each.makefile("rb").read() for each in slow]  # to its end: the connection is closed
+        assert [answer.split()[1] for answer in answers] == [b"408", b"408"]
+        assert refused == 503
+        assert httpx.get(f"http://{address[0]}:{address[1]}/live", timeout=30).status_code == 200
 
 
 def test_everybody_is_let_in_only_on_purpose_and_only_from_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
