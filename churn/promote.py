@@ -133,7 +133,7 @@ def _compared(
     ]
     gain, losses = in_parallel(spark, parts)
     both.unpersist()
-    return Comparison(config.gates.metric, gain.gain, gain.low, gain.high, gain.rows, losses, left_out)
+    return Comparison(config.gates.metric, gain.gain, gain.low, gain.high, gain.rows, losses, left_out, gain.positives)
 
 
 def _unseen(spark: SparkSession, config: ChurnConfig, test: DataFrame, champion: Registered) -> DataFrame:
