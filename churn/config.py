@@ -334,8 +334,11 @@ def as_trained(recorded: Mapping[str, Any], config: ChurnConfig) -> ChurnConfig:
     Args:
         recorded: the document ``config`` of the training run.
         config: settings of the command.
+
+    Raises:
+        ModelError: RECORDED_CONFIG_INVALID.
     """
-    then = ChurnConfig.model_validate(recorded)
+    then = ChurnConfig.of_run(recorded)
     named = {name: getattr(config.costs, name) for name in config.costs.model_fields_set}
     costs = then.costs.model_copy(update=named)
     return config.model_copy(update={name: getattr(then, name) for name in _AS_TRAINED} | {"costs": costs})

@@ -2,7 +2,7 @@
 
 A customer's arm is a hash of the experiment's name, the seed and the customer, so it stays the same from one scoring to
 the next, and has nothing to do with the split into training and test rows. Outcomes are compared by customer, by the first
-snapshot at which he was scored in the experiment.
+snapshot at which he was scored in the experiment; who came into another arm later, as when a share grows, stays in his first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,6 +48,8 @@ ASSIGNMENTS = Table(
     append_only=True,
     description="Who was scored by which model in which experiment.",
 )
+_CROSSED = "_crossed"
+_NOBODY = "an arm without customers"
 _DRAWN_BY = ("experiment", CUSTOMER_ID, SNAPSHOT_DATE, ALIAS, "model_version")
 
 
@@ -147,15 +149,16 @@ def ab_report(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResu
         )
     customers = _first_of_each(drawn).cache()
     of_arm = {row[ALIAS]: row["count"] for row in customers.groupBy(ALIAS).count().collect()}
+    expected = _expected(drawn, customers, config)
     known = _with_outcome(spark, config, customers).cache()
     found = {row[ALIAS]: row for row in _summaries(known, config)}
-    chance = ab.sample_ratio_p_value(of_arm, shares)
+    chance = ab.sample_ratio_p_value(of_arm, expected)
     result = StepResult(
         {
             "experiment": config.ab.experiment,
-            "customers": {arm: of_arm.get(arm, 0) for arm in shares},
+            "customers": {arm: of_arm.get(arm, 0) for arm in sorted({*shares, *expected})},
             "outcome_known": {arm: found[arm]["rows"] if arm in found else 0 for arm in shares},
-            "crossed_over": drawn.select(CUSTOMER_ID).distinct().count() - sum(of_arm.values()),
+            "crossed_over": customers.where(_CROSSED).count(),
             "sample_ratio_p_value": chance,
             "split_works": chance >= ab.MISMATCH,
             **needed,
@@ -177,14 +180,25 @@ def _drawn(spark: SparkSession, config: ChurnConfig) -> tuple[DataFrame, dict[st
     return drawn, {row[ALIAS]: row["share"] for row in shares.orderBy(ALIAS).collect()}
 
 
+def _expected(drawn: DataFrame, customers: DataFrame, config: ChurnConfig) -> dict[str, float]:
+    """Return the share of ``customers``, each at the scoring that he came in by, that an arm was to get, empty ones too."""
+    came = {row["run_id"]: row["count"] for row in customers.groupBy("run_id").count().collect()}
+    known: dict[str, dict[str, float]] = {run_id: {} for run_id in came}
+    for row in drawn.groupBy("run_id", ALIAS).agg(F.max("share").alias("share")).collect():
+        known.setdefault(row["run_id"], {})[row[ALIAS]] = row["share"]
+    shares = ab.shares_of_all([(came.get(run_id, 0), split) for run_id, split in known.items()])
+    names = sorted(config.ab.split.keys() - shares.keys())
+    return {arm or ", ".join(names) or _NOBODY: share for arm, share in shares.items()}
+
+
 def _first_of_each(drawn: DataFrame) -> DataFrame:
-    """Return one row per customer, of the first snapshot; who was in two arms is left out."""
+    """Return one row per customer, of the first snapshot, with whether he was in another arm later."""
     of_customer = Window.partitionBy(CUSTOMER_ID)
     order = of_customer.orderBy(F.col(SNAPSHOT_DATE).asc_nulls_first(), "assigned_ts", "model_version")
     numbered = drawn.withColumns(
-        {"_place": F.row_number().over(order), "_arms": F.size(F.collect_set(ALIAS).over(of_customer))}
+        {"_place": F.row_number().over(order), _CROSSED: F.size(F.collect_set(ALIAS).over(of_customer)) > 1}
     )
-    return numbered.where("_place = 1 AND _arms = 1").drop("_place", "_arms")
+    return numbered.where("_place = 1").drop("_place")
 
 
 def _with_outcome(spark: SparkSession, config: ChurnConfig, customers: DataFrame) -> DataFrame:

@@ -11,11 +11,12 @@ from churn.jobs import JOBS
 from churn.monitor import monitor
 from churn.promote import promote, promote_or_keep, promotions, rollback
 from churn.report import report
+from churn.reproduce import reproduce
 from churn.retrain import retrain
 from churn.sample import sample
 from churn.score_batch import score_batch
 from churn.score_stream import score_stream
-from churn.train import reproduce, train
+from churn.train import train
 from shared.cli.app import Vertical
 
 STEPS = {

@@ -86,9 +86,10 @@ def judged(spark: SparkSession, config: ChurnConfig, challenger: Registered, cha
 
 def _evaluation(model: Registered) -> dict[str, Any]:
     try:
-        return tracking.read_document(model.run, "evaluation")
+        found: Any = tracking.read_document(model.run, "evaluation")
     except ModelError:
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _why_not(rows: DataFrame, champion: Registered) -> str:
@@ -132,7 +133,7 @@ def _compared(
     ]
     gain, losses = in_parallel(spark, parts)
     both.unpersist()
-    return Comparison(config.gates.metric, gain.gain, gain.low, gain.high, gain.rows, losses, left_out)
+    return Comparison(config.gates.metric, gain.gain, gain.low, gain.high, gain.rows, losses, left_out, gain.positives)
 
 
 def _unseen(spark: SparkSession, config: ChurnConfig, test: DataFrame, champion: Registered) -> DataFrame:
@@ -141,15 +142,14 @@ def _unseen(spark: SparkSession, config: ChurnConfig, test: DataFrame, champion:
     Where it cannot, they stay in: that speaks for the champion, and the challenger has to be so much better.
     """
     version = tracking.tables_of(champion.run)[FEATURES].version
-    then = ChurnConfig.model_validate(tracking.read_document(champion.run, "config"))
+    then = ChurnConfig.of_run(tracking.read_document(champion.run, "config"))
     key = (CUSTOMER_ID,) if then.split.by == "customer" else ROW_KEY
     try:
         rows = read(spark, Warehouse(config.warehouse).table(FEATURES), version)
         learned = rows.where(F.col(SPLIT).isin("train", "validation")).select(
             *(F.col(name).alias(f"_{name}") for name in key)
         )
-        learned = learned.distinct().cache()
-        learned.count()
+        learned.count()  # whether its files are still there
     except (DataError, *FAILURES):
         return test
     is_same = [F.col(name).eqNullSafe(F.col(f"_{name}")) for name in key]

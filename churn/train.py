@@ -3,7 +3,6 @@
 Test rows are never read here: they are left out by the first line that reads the feature table.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,7 +20,7 @@ from churn.config import MODEL as MODEL
 from churn.features import BOOKKEEPING, FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL, OUTCOME_END_DATE, SNAPSHOT_DATE
 from shared.core.config import redacted
-from shared.core.errors import DataError, ModelError
+from shared.core.errors import DataError
 from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
 from shared.delta import lineage, made_from
@@ -72,34 +71,10 @@ def train(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     return _train(spark, config, run_id, version)
 
 
-def reproduce(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
-    """Train again from the table versions and settings of run RUN_ID; the metrics must come out the same.
-
-    Raises:
-        DataError: the version of the table holds other rows than then, or can no longer be read.
-        ModelError: a metric differs by more than one part in 1e9, or there is no such run.
-    """
-    client = tracking.connect(config, MODEL)
-    run = tracking.find_run(client, MODEL, run_id)
-    recorded_config = ChurnConfig.model_validate(tracking.read_document(run, "config"))
-    then = recorded_config.model_copy(update={"warehouse": config.warehouse})  # it may have moved
-    recorded = tracking.tables_of(run)[FEATURES]
-    lineage.check_digest(spark, Warehouse(then.warehouse).table(FEATURES), recorded.version, recorded.digest)
-    again = fit(_rows(spark, then, recorded.version), then)
-    before = {name: value for name, value in run.data.metrics.items() if name.startswith("validation_")}
-    now = {f"validation_{name}": value for name, value in again.validation[again.chosen].as_dict().items()}
-    differing = {name: (value, now.get(name)) for name, value in before.items() if not _is_same(value, now.get(name))}
-    if differing:
-        raise ModelError(
-            "NOT_REPRODUCED", f"Metrics of run {run_id} differ: {differing}.", "The same.", "Compare pins."
-        )
-    shown = {name.removeprefix("validation_"): value for name, value in before.items()}
-    return StepResult({"reproduced": run_id, "metrics_equal": len(before)}, metrics={"validation": shown})
-
-
-def _is_same(before: float, now: float | None) -> bool:
-    # Sums of partitions come in any order, so the last digits may differ.
-    return now is not None and math.isclose(before, now, rel_tol=1e-9, abs_tol=1e-12)
+def rows_to_learn(spark: SparkSession, config: ChurnConfig, version: int) -> DataFrame:
+    """Return the rows of a version of the feature table that are not test rows."""
+    features = read(spark, Warehouse(config.warehouse).table(FEATURES), version)
+    return features.where(F.col(SPLIT).isin("train", "validation"))
 
 
 def fit(rows: DataFrame, config: ChurnConfig) -> Trained:
@@ -152,7 +127,7 @@ def _train(spark: SparkSession, config: ChurnConfig, run_id: str, version: int) 
         publish.check_packages()
     client = tracking.connect(config, MODEL)
     warehouse = Warehouse(config.warehouse)
-    rows = _rows(spark, config, version)
+    rows = rows_to_learn(spark, config, version)
     with tracking.training_run(config, run_id, {FEATURES: version}) as run:
         config, searches = _tuned(spark, config, rows, client, run, version)
         reads = [(warehouse.table(FEATURES), version)]
@@ -216,8 +191,6 @@ def _tuned(
     """Return the config to train with, recorded as the run's, and the search of each candidate; none without a budget."""
     if not config.tuning.is_on:
         return config, {}
-    train_rows = rows.where(F.col(SPLIT) == "train").cache()
-    folds = folds_of(train_rows, config)
     table_id = detail(spark, Warehouse(config.warehouse).table(FEATURES))["id"]
 
     def kept(name: str, space: Space, model: ModelConfig) -> Trials:
@@ -230,16 +203,20 @@ def _tuned(
         )
         return Trials(client, run, made_from.fingerprint(spark, MODEL, *facts), name, tuning.METRIC)
 
-    model, searches = tuning.tuned(
-        spark,
-        folds,
-        config.model,
-        config.tuning,
-        seed=config.seed,
-        prepare=lambda fold_rows, own: _prepared(fold_rows, own)[2],
-        kept=kept,
-    )
-    train_rows.unpersist()
+    train_rows = rows.where(F.col(SPLIT) == "train").cache()
+    try:
+        folds = folds_of(train_rows, config)
+        model, searches = tuning.tuned(
+            spark,
+            folds,
+            config.model,
+            config.tuning,
+            seed=config.seed,
+            prepare=lambda fold_rows, own: _prepared(fold_rows, own)[2],
+            kept=kept,
+        )
+    finally:
+        train_rows.unpersist()
     tuned = config.model_copy(update={"model": model})
     tracking.write_document(run, "tuning", _tuning_document(config, folds, searches))
     tracking.write_document(run, "config", redacted(tuned))  # what it is trained with; what it was is in `tuning`
@@ -281,11 +258,6 @@ def _search_facts(searches: Mapping[str, Search], model: ModelConfig) -> dict[st
         "search_ended": "; ".join(f"{name}: {search.stopped}" for name, search in searches.items()),
         "tuned": ", ".join(f"{name} {getattr(model, name):.4g}" for name in settings),
     }
-
-
-def _rows(spark: SparkSession, config: ChurnConfig, version: int) -> DataFrame:
-    features = read(spark, Warehouse(config.warehouse).table(FEATURES), version)
-    return features.where(F.col(SPLIT).isin("train", "validation"))
 
 
 def _document(trained: Trained) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def tuned(
             max_trials=max_trials,
             deadline=deadline,
         )
-        budget.spend(len(found[name].trials))
+        budget.spend(len(found[name].trials), found[name].seconds_before)
         if found[name].trials:
             model = with_setting(model, found[name].chosen.setting)
         prepared.forget(all_but=model.knots)

@@ -7,12 +7,12 @@ way to show a config, and errors about one do not repeat what could be a secret.
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, get_args, get_origin
+from typing import Any, Final, Self, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shared.core.errors import ConfigError, did_you_mean
+from shared.core.errors import ConfigError, ModelError, did_you_mean
 from shared.core.references import STARS, is_reference, is_secret_like, without_logins
 
 
@@ -51,6 +51,27 @@ class Settings(BaseModel):
             _put(cls, values, override)
         return values
 
+    @classmethod
+    def of_run(cls, recorded: Any) -> Self:
+        """Return the settings that a run recorded, as `redacted` shows them.
+
+        Raises:
+            ModelError: RECORDED_CONFIG_INVALID: this version does not know them, or they were changed.
+        """
+        try:
+            return cls.model_validate(recorded)
+        except ValidationError as error:
+            raise ModelError(
+                "RECORDED_CONFIG_INVALID",
+                f"The settings that the run recorded cannot be used: {_explain(cls, error)}",
+                "Settings that this version of the product knows.",
+                "Train again, or use the version that trained the model.",
+            ) from None
+
+
+_BY_COLUMN: Final = frozenset({"columns", "formats"})
+"""Settings whose keys are names of columns, which may be called like secrets but hold none."""
+
 
 def redacted(settings: BaseModel) -> dict[str, Any]:
     """Return the settings as plain values to show: references as they are, secrets and logins in addresses as stars."""
@@ -61,7 +82,8 @@ def redacted(settings: BaseModel) -> dict[str, Any]:
 def _redacted(value: Any, name: str = "") -> Any:
     match value:
         case dict():
-            return {key: _redacted(inner, str(key)) for key, inner in value.items()}
+            is_by_column = name in _BY_COLUMN
+            return {key: _redacted(inner, "" if is_by_column else str(key)) for key, inner in value.items()}
         case list():
             return [_redacted(inner, name) for inner in value]
         case str() if is_reference(value):

@@ -5,7 +5,7 @@ look at `sample_ratio_p_value` before anything else.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 from shared.core.config import Settings
 from shared.core.errors import ConfigError
 
+_ROUNDING: Final = 1e-9
 MISMATCH: Final = 0.001
 """A split as far from the shares as this chance says is taken for broken (Fabijan et al. 2019)."""
 
@@ -135,6 +136,43 @@ def sample_ratio_p_value(counts: Mapping[str, int], shares: Mapping[str, float])
     expected = {arm: share * total for arm, share in shares.items()}
     distance = sum((counts.get(arm, 0) - e) ** 2 / e for arm, e in expected.items())
     return chi_square_tail(distance, len(shares) - 1)
+
+
+def shares_of_all(scorings: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
+    """Return the share of all customers that each arm was to get, when the split changed between scorings.
+
+    A scoring of few knows only the arms that these came into. What it lacks is taken from another whose shares agree with
+    its own; what no scoring knows is the share of arms that nobody came into, and stands under the name ``""``.
+
+    Args:
+        scorings: for each the customers that came in, and the shares of the arms it knows.
+
+    >>> shares_of_all([(1000, {"champion": 0.75, "challenger": 0.25}), (1000, {"champion": 0.5, "challenger": 0.5})])
+    {'champion': 0.625, 'challenger': 0.375}
+    >>> shares_of_all([(30, {"champion": 0.75}), (10, {"challenger": 0.25})])
+    {'champion': 0.75, 'challenger': 0.25}
+    >>> shares_of_all([(1000, {"champion": 0.75})])
+    {'champion': 0.75, '': 0.25}
+    """
+    splits: list[tuple[int, dict[str, float]]] = []
+    for customers, known in sorted(scorings, key=lambda scoring: -len(scoring[1])):
+        for place, (before, split) in enumerate(splits):
+            both = {**split, **known}
+            if (
+                all(split.get(arm, share) == share for arm, share in known.items())
+                and sum(both.values()) < 1 + _ROUNDING
+            ):
+                splits[place] = (before + customers, both)
+                break
+        else:
+            splits.append((customers, dict(known)))
+    total = sum(customers for customers, _ in splits)
+    shares: dict[str, float] = {}
+    for customers, split in splits:
+        unseen = 1 - sum(split.values())
+        for arm, share in (split | ({"": unseen} if unseen > _ROUNDING else {})).items():
+            shares[arm] = shares.get(arm, 0.0) + share * customers / total
+    return {arm: share for arm, share in shares.items() if share}
 
 
 def chi_square_tail(distance: float, freedom: int) -> float:

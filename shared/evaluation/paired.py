@@ -26,12 +26,14 @@ class Gain:
         gain: on the rows themselves.
         low, high: bounds that a share ``confidence`` of the replicates lies above, and below.
         rows: number of rows.
+        positives: of them with label 1.
     """
 
     gain: float
     low: float
     high: float
     rows: int
+    positives: int
 
 
 def scored_by_both(rows: DataFrame, challenger: Transformer, champion: Transformer, *, probability: str) -> DataFrame:
@@ -89,7 +91,8 @@ def gain(
     if found["gain"] is None or not found["bounds"]:
         raise DataError("LABEL_ONE_CLASS", f"No replicate has both values of '{label}'.", "", "Evaluate on more rows.")
     low, high = found["bounds"]
-    return Gain(found["gain"] + 0.0, low + 0.0, high + 0.0, pairs.count())  # no -0
+    counted = pairs.agg(F.count("*").alias("rows"), F.sum(label).cast("int").alias("positives")).collect()[0]
+    return Gain(found["gain"] + 0.0, low + 0.0, high + 0.0, counted["rows"], counted["positives"])  # no -0
 
 
 def slice_losses(pairs: DataFrame, slices: Sequence[str], *, label: str) -> dict[str, list[dict[str, Any]]]:

@@ -20,6 +20,8 @@ class GateConfig(Settings):
         metric: what the gain over the champion is measured in, on the same rows; ``log_loss`` judges probabilities,
             ``auc`` their order alone.
         min_gain: the gain has to be more than this; 0 asks only that it is no chance.
+        min_rows: fewer test rows judge nobody; so many have to be compared with the champion, too.
+        min_positives: nor do rows with fewer of either label.
         confidence: share of bootstrap replicates that have to show so much gain.
         max_slice_loss: by how much the mean log loss of a slice may be worse than the champion's, in nats a row.
         min_slice_rows: smaller slices are not judged.
@@ -30,6 +32,8 @@ class GateConfig(Settings):
 
     metric: Literal["log_loss", "auc"] = "log_loss"
     min_gain: float = Field(0.0, ge=0.0)
+    min_rows: int = Field(100, ge=1)
+    min_positives: int = Field(20, ge=1)
     confidence: float = Field(0.95, gt=0.5, lt=1.0)
     max_slice_loss: float = Field(0.05, ge=0.0)
     min_slice_rows: int = Field(100, ge=1)
@@ -48,6 +52,7 @@ class Comparison:
         slices: per slice column its slices: ``slice``, ``rows`` and ``loss``, the challenger's mean log loss minus the
             champion's.
         left_out: rows the champion was trained on, which are not compared.
+        positives: of the rows; None where they were not counted.
     """
 
     metric: str
@@ -57,6 +62,7 @@ class Comparison:
     rows: int
     slices: Mapping[str, Sequence[Mapping[str, Any]]]
     left_out: int = 0
+    positives: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,7 @@ def verdict(
     """
     version = _number(evaluation, "features_version")
     gates = [
-        _complete(evaluation, slices),
+        _complete(config, evaluation, slices),
         _newest(version, newest_version),
         _baseline(evaluation),
         _calibration(config, evaluation),
@@ -135,16 +141,16 @@ _NEEDED: Final = (
 )
 
 
-def _complete(evaluation: Mapping[str, Any], slices: Sequence[str]) -> Gate:
-    """Refuse an evaluation that lacks a figure, has one that is no number, or a slice that nobody looked at."""
+def _complete(config: GateConfig, evaluation: Mapping[str, Any], slices: Sequence[str]) -> Gate:
+    """Refuse an evaluation of few rows, that lacks a figure, has one that is no number, or a slice that nobody looked at."""
     if not evaluation:
         return Gate("evaluation", False, "there is none", {})
     problems = [
         f"{'.'.join(path)} is {_get(evaluation, *path)!r}" for path in _NEEDED if _number(evaluation, *path) is None
     ]
     counts = {name: _number(evaluation, "test", name) or 0 for name in ("rows", "positives")}
-    if not 0 < counts["positives"] < counts["rows"]:
-        problems.append(f"{counts['rows']:.0f} test rows with {counts['positives']:.0f} positives")
+    if too_few := _too_few(config, counts["rows"], counts["positives"]):
+        problems.append(f"{counts['rows']:.0f} test rows with {counts['positives']:.0f} positives, {too_few}")
     for name in slices:
         found = _get(evaluation, "slices", name)
         if not isinstance(found, list) or not found:
@@ -152,6 +158,14 @@ def _complete(evaluation: Mapping[str, Any], slices: Sequence[str]) -> Gate:
         elif any(_number(each, key) is None for each in found for key in ("rows", "observed", "predicted")):
             problems.append(f"slice {name} holds what is no number")
     return Gate("evaluation", not problems, "; ".join(problems) or f"{counts['rows']:.0f} test rows", counts)
+
+
+def _too_few(config: GateConfig, rows: float, positives: float | None) -> str:
+    """Return what is needed, where rows or one of the labels are fewer; empty where they are enough."""
+    is_enough = rows >= config.min_rows
+    if positives is not None:
+        is_enough = is_enough and config.min_positives <= positives <= rows - config.min_positives
+    return "" if is_enough else f"at least {config.min_rows} with {config.min_positives} of each label are needed"
 
 
 def _newest(version: float | None, newest: int) -> Gate:
@@ -192,14 +206,19 @@ def _calibration(config: GateConfig, evaluation: Mapping[str, Any]) -> Gate:
 def _gain(config: GateConfig, comparison: Comparison | None, incomparable: str) -> Gate:
     if comparison is None:
         return Gate("gain", False, incomparable or "the champion was not compared", {})
-    figures = {name: _finite(getattr(comparison, name)) for name in ("gain", "low", "high", "rows", "left_out")}
+    figures = {
+        name: _finite(getattr(comparison, name)) for name in ("gain", "low", "high", "rows", "positives", "left_out")
+    }
     low, rows = figures["low"], figures["rows"]
-    passed = low is not None and figures["gain"] is not None and bool(rows) and low > config.min_gain
+    passed = low is not None and figures["gain"] is not None and low > config.min_gain
+    too_few = _too_few(config, rows or 0, comparison.positives)
     found = (
         f"{comparison.metric} better by {_shown(figures['gain'])}, with {config.confidence:.0%} confidence by more than "
         f"{_shown(low)}, on {_shown(rows)} rows; more than {config.min_gain} is needed"
     )
-    passed = passed and comparison.metric == config.metric
+    if too_few:
+        found += f"; {_shown(figures['positives'])} positives, {too_few}"
+    passed = passed and not too_few and comparison.metric == config.metric
     return Gate("gain", passed, found, {"metric": comparison.metric, **figures, "needed": config.min_gain})
 
 

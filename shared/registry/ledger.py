@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from shared.core import clock
 from shared.core.columns import Column, Table
 from shared.delta.read import read
-from shared.delta.tables import Warehouse, create, exists
+from shared.delta.tables import TableRef, Warehouse, create, exists
 from shared.delta.write import append_once
 from shared.registry.tracking import MlflowClient, reached
 from shared.registry.versions import CHAMPION, PREVIOUS, point, there
@@ -85,15 +85,21 @@ def declared(vertical: str) -> Table:
     )
 
 
-def record(spark: SparkSession, warehouse: Warehouse, client: MlflowClient, run_id: str, decision: Decision) -> str:
+def record(spark: SparkSession, warehouse: Warehouse, after: str, run_id: str, decision: Decision) -> str:
     """Append the row of a decision and return its event id; the same decision in the same situation is one row.
+
+    Args:
+        spark: session.
+        warehouse: where the ledger is.
+        after: what `settled` gave before the decision was made: when it gives something else by now, the row moves nothing.
+        run_id: of the verb.
+        decision: what was decided.
 
     Raises:
         EnvironmentProblem: the registry or the warehouse cannot be used.
     """
     table = declared(decision.model)
     ref = warehouse.table(table.name)
-    after = _settled(client, decision.model)
     facts = {"after_event": after, **asdict(decision), "verdict": json.dumps(decision.verdict, sort_keys=True)}
     event_id = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
     create(spark, ref, table)
@@ -120,12 +126,31 @@ def settle(spark: SparkSession, warehouse: Warehouse, client: MlflowClient, mode
     ref = warehouse.table(declared(model).name)
     if not exists(spark, ref):
         return 0
-    moves = read(spark, ref).where(F.col("model") == model).where(F.col("action").isin(PROMOTED, ROLLED_BACK))
+    moves = _moves(spark, ref, model)
     carried_out = 0
-    while (row := _next(moves, _settled(client, model))) is not None and _is_here(client, row):
+    while (row := _next(moves, settled(client, model))) is not None and _is_here(client, row):
         _carry_out(client, row)
         carried_out += 1
     return carried_out
+
+
+def settled(client: MlflowClient, model: str) -> str:
+    """Return the event that moved the aliases last; empty for none."""
+    found = there(client, lambda: client.get_registered_model(model))
+    return str(found.tags.get(_SETTLED_TAG, "")) if found else ""
+
+
+def was_carried_out(spark: SparkSession, warehouse: Warehouse, client: MlflowClient, model: str, event_id: str) -> bool:
+    """Return whether the aliases were moved as the row ``event_id`` says, be it that later rows moved them on.
+
+    Of two rows that name the same one before them the first alone is; the other never is.
+    """
+    ref = warehouse.table(declared(model).name)
+    before = {row["event_id"]: row["after_event"] for row in _moves(spark, ref, model).collect()}
+    event = settled(client, model)
+    while event in before and event != event_id:
+        event = before[event]
+    return event == event_id
 
 
 def entries(spark: SparkSession, warehouse: Warehouse, vertical: str) -> DataFrame:
@@ -137,8 +162,12 @@ def entries(spark: SparkSession, warehouse: Warehouse, vertical: str) -> DataFra
     return read(spark, warehouse.table(declared(vertical).name)).orderBy("decided_ts")
 
 
+def _moves(spark: SparkSession, ref: TableRef, model: str) -> DataFrame:
+    return read(spark, ref).where(F.col("model") == model).where(F.col("action").isin(PROMOTED, ROLLED_BACK))
+
+
 def _next(moves: DataFrame, settled: str) -> Row | None:
-    return moves.where(F.col("after_event") == settled).orderBy("decided_ts").first()
+    return moves.where(F.col("after_event") == settled).orderBy("decided_ts", "event_id").first()
 
 
 def _carry_out(client: MlflowClient, row: Row) -> None:
@@ -147,11 +176,6 @@ def _carry_out(client: MlflowClient, row: Row) -> None:
     point(client, row["model"], CHAMPION, row["champion_after"])
     with reached(client.tracking_uri):
         client.set_registered_model_tag(row["model"], _SETTLED_TAG, row["event_id"])
-
-
-def _settled(client: MlflowClient, model: str) -> str:
-    found = there(client, lambda: client.get_registered_model(model))
-    return str(found.tags.get(_SETTLED_TAG, "")) if found else ""
 
 
 def _is_here(client: MlflowClient, row: Row) -> bool:

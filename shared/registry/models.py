@@ -6,7 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from importlib import metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,9 +92,16 @@ def _save(model: PipelineModel, folder: Path, run_id: str, model_id: str, inputs
         mlflow_model=Model(run_id=run_id, model_uuid=model_id, model_id=model_id),
         dfs_tmpdir=_spark_folder(folder.parent),
         signature=None if inputs is None else _signature(inputs),
-        # Without them MLflow starts another Spark to find out.
-        pip_requirements=[f"{package}=={metadata.version(package)}" for package in _PINNED],
+        pip_requirements=requirements(),  # without them MLflow starts another Spark to find out
     )
+
+
+def requirements() -> list[str]:
+    """Return the packages that a model needs to be loaded, pinned to what runs now.
+
+    Asked of the modules: in Spark's own image and on some platforms pyspark is no installed package.
+    """
+    return [f"{package}=={import_module(package).__version__}" for package in _PINNED]
 
 
 def _signature(inputs: DataFrame) -> Any:

@@ -1,6 +1,6 @@
 """Who the champion is: one decision at a time, first written into the ledger, then carried out.
 
-The gates themselves are the vertical's call, since it knows the rows; whatever goes wrong while it judges is a refusal.
+The gates themselves are the vertical's call, since it knows the rows; whatever goes wrong with model or data while it judges is a refusal.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from shared.core.errors import DataError, ModelError
 from shared.core.run import StepResult
+from shared.delta.problems import FAILURES
 from shared.delta.tables import Warehouse
 from shared.registry import ledger, models
 from shared.registry.gates import Verdict
@@ -36,9 +37,11 @@ def promote(
         judge: returns the verdict on the challenger beside the champion, if there is one.
 
     Raises:
-        ModelError: GATE_REFUSED, the champion stays; MODEL_MISSING, MODEL_TAMPERED, STAGE_NOT_ALLOWED.
+        ModelError: GATE_REFUSED, the champion stays; DECISION_OVERTAKEN, another came first; MODEL_MISSING,
+            MODEL_TAMPERED, STAGE_NOT_ALLOWED.
     """
     ledger.settle(spark, warehouse, client, model)
+    after = ledger.settled(client, model)
     challenger, champion = find(client, model, CHALLENGER), find_any(client, model, CHAMPION)
     if champion and champion.version == challenger.version:
         return champion
@@ -46,18 +49,22 @@ def promote(
         verdict = judge(challenger, champion)
         # A champion has to be loaded: better to know now than when it is to score.
         models.load(challenger)
-    except (ModelError, DataError) as error:
-        reason = f"The challenger could not be judged: {error}"
-        _record(spark, warehouse, client, run_id, ledger.REFUSED, challenger, champion, Verdict(()), reason)
+    except (ModelError, DataError, *FAILURES) as error:
+        found = str(error).strip()
+        if isinstance(error, FAILURES):
+            found = found.splitlines()[0]  # the rest is Spark's plan
+        reason = f"The challenger could not be judged: {found}"
+        _record(spark, warehouse, client, after, run_id, ledger.REFUSED, challenger, champion, Verdict(()), reason)
         if isinstance(error, ModelError):
             raise
-        raise _refused(challenger, str(error)) from error
+        raise _refused(challenger, found) from error
     if not verdict.passed:
-        _record(spark, warehouse, client, run_id, ledger.REFUSED, challenger, champion, verdict, verdict.reason)
+        _record(spark, warehouse, client, after, run_id, ledger.REFUSED, challenger, champion, verdict, verdict.reason)
         raise _refused(challenger, verdict.reason)
-    _record(spark, warehouse, client, run_id, ledger.PROMOTED, challenger, champion, verdict, verdict.reason)
-    ledger.settle(spark, warehouse, client, model)
-    return find(client, model, CHAMPION)
+    event = _record(
+        spark, warehouse, client, after, run_id, ledger.PROMOTED, challenger, champion, verdict, verdict.reason
+    )
+    return _settled(spark, warehouse, client, model, event)
 
 
 def or_keep(client: MlflowClient, model: str, promote: Callable[[], StepResult]) -> StepResult:
@@ -75,10 +82,11 @@ def rollback(spark: SparkSession, warehouse: Warehouse, client: MlflowClient, mo
     """Make the previous champion the champion again; the two change places, so a second rollback undoes the first.
 
     Raises:
-        ModelError: PREVIOUS_MISSING when no champion was ever replaced; MODEL_TAMPERED, STAGE_NOT_ALLOWED when the
-            previous model may not be used.
+        ModelError: PREVIOUS_MISSING when no champion was ever replaced; DECISION_OVERTAKEN, another came first;
+            MODEL_TAMPERED, STAGE_NOT_ALLOWED when the previous model may not be used.
     """
     ledger.settle(spark, warehouse, client, model)
+    after = ledger.settled(client, model)
     champion, previous = (find_any(client, model, alias) for alias in (CHAMPION, PREVIOUS))
     if champion is None or previous is None:
         raise ModelError(
@@ -89,39 +97,54 @@ def rollback(spark: SparkSession, warehouse: Warehouse, client: MlflowClient, mo
         )
     models.load(previous)
     reason = f"Version {champion.version} was taken back."
-    _record(spark, warehouse, client, run_id, ledger.ROLLED_BACK, previous, champion, None, reason)
+    event = _record(spark, warehouse, client, after, run_id, ledger.ROLLED_BACK, previous, champion, None, reason)
+    return _settled(spark, warehouse, client, model, event)
+
+
+def _settled(spark: SparkSession, warehouse: Warehouse, client: MlflowClient, model: str, event: str) -> Registered:
+    """Carry out what the ledger says and return the champion, when it was ``event`` that made it one."""
     ledger.settle(spark, warehouse, client, model)
-    return find(client, model, CHAMPION)
+    champion = find(client, model, CHAMPION)
+    if not ledger.was_carried_out(spark, warehouse, client, model, event):
+        raise ModelError(
+            "DECISION_OVERTAKEN",
+            f"Another decision about {model} was made at the same moment and came first: version {champion.version} is the "
+            "champion.",
+            "One decision at a time.",
+            "Look at the ledger; decide again if it is still wanted.",
+        )
+    return champion
 
 
 def _record(
     spark: SparkSession,
     warehouse: Warehouse,
     client: MlflowClient,
+    after: str,
     run_id: str,
     action: str,
     model: Registered,
     champion: Registered | None,
     verdict: Verdict | None,
     reason: str,
-) -> None:
+) -> str:
     moves = action != ledger.REFUSED
     previous = champion if moves else find_any(client, model.name, PREVIOUS)
-    after = model if moves else champion
+    then = model if moves else champion
     facts: dict[str, Any] = verdict.as_dict() if verdict else {}
     decision = Decision(
         action=action,
         model=model.name,
         version=model.version,
         champion_before=champion.version if champion else None,
-        champion_after=after.version if after else None,
+        champion_after=then.version if then else None,
         previous_after=previous.version if previous else None,
-        champion_run_id=after.run.info.run_id if after else None,
+        champion_run_id=then.run.info.run_id if then else None,
         table_version=verdict.table_version if verdict else None,
         verdict=facts,
         reason=reason,
     )
-    ledger.record(spark, warehouse, client, run_id, decision)
+    return ledger.record(spark, warehouse, after, run_id, decision)
 
 
 def _refused(challenger: Registered, reason: str) -> ModelError:

@@ -42,8 +42,16 @@ ALLOWED: Final = frozenset(
 ) | {"org.apache.spark.ml.PipelineModel", "pyspark.ml.pipeline.PipelineModel"}
 
 _UID: Final = re.compile(r"\A[A-Za-z0-9_-]+\Z")
+# As Spark's lexer reads them: texts, which are data, and names in quotes, which may be those of functions.
+_QUOTED: Final = re.compile(
+    r"""(?isx) (?P<text> (?<!\w) r'[^']*' | '(?: [^'\\] | \\. | '' )*' )
+    | `(?: [^`] | `` )*` | (?<!\w) r"[^"]*" | "(?: [^"\\] | \\. | "" )*" """
+)
 # Functions that call any Java method, and the clause that makes a name out of text.
 _REACHING_OUT: Final = re.compile(r"(?i)\b(?:(?:try_)?reflect\b|java_method\b|identifier\s*\()")
+# The clause that runs a script, comments, which may part a name from its parenthesis, and quotes that do not end.
+_OUTSIDE_QUOTES: Final = re.compile(r"(?i)\busing\b(?!\s*\()|/\*|--|['\"`$]")
+_QUERY: Final = re.compile(r"(?i)\A\s*select\b")
 
 
 def check(folder: Path) -> None:
@@ -66,11 +74,24 @@ def _check_stage(stage: Mapping[str, Any], where: str) -> None:
     name = stage.get("class")
     if not isinstance(name, str) or name not in ALLOWED:
         raise _refused(f"{where} names the class {name!r}")
-    params = stage.get("paramMap", {})
-    for uid in (stage.get("uid"), *params.get("stageUids", ())):
+    uids = [stage.get("uid")]
+    for kind in ("paramMap", "defaultParamMap"):  # Spark sets a parameter from either
+        params = stage.get(kind, {})
+        if not isinstance(params, dict):
+            raise _refused(f"The {kind} of {where} is no mapping")
+        uids += params.get("stageUids", ())
+        if "statement" in params:
+            _check_statement(params["statement"], where)
+    for uid in uids:
         if not isinstance(uid, str) or not _UID.match(uid):
             raise _refused(f"{where} names the stage {uid!r}, which may lead out of the model")
-    found = _REACHING_OUT.search(str(params.get("statement", "")))
+
+
+def _check_statement(statement: Any, where: str) -> None:
+    if not isinstance(statement, str) or not _QUERY.match(statement):
+        raise _refused(f"The SQL statement of {where} is no SELECT")
+    without_texts = _QUOTED.sub(lambda quoted: " " if quoted["text"] else quoted[0], statement)
+    found = _REACHING_OUT.search(without_texts) or _OUTSIDE_QUOTES.search(_QUOTED.sub(" ", statement))
     if found:
         raise _refused(f"The SQL statement of {where} uses {found[0]}")
 

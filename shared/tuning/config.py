@@ -17,7 +17,8 @@ class TuningConfig(Settings):
     Args:
         max_trials: how many settings are tried, those of an interrupted search among them; 0: as many as `max_minutes`
             allows.
-        max_minutes: after so many minutes of this command no new trial begins; None: no limit.
+        max_minutes: after so many minutes no new trial begins, the time that an interrupted search took for its trials among
+            them; None: no limit.
         method: ``optuna`` (tree-structured Parzen estimator, Bergstra et al. 2011, which learns from earlier trials),
             ``random``, or ``grid`` (every combination of a few points, in an order drawn by the seed).
         folds: at most so many; by time as many as the snapshots allow.
@@ -68,6 +69,8 @@ class Budget:
         trials = -(-self._trials_left // searches) if self.tuning.max_trials else None
         return trials, None if self._end is None else now + (self._end - now) / searches
 
-    def spend(self, trials: int) -> None:
-        """Note that a search has ended after so many trials."""
+    def spend(self, trials: int, seconds_before: float = 0.0) -> None:
+        """Note that a search has ended after so many trials, for which an earlier run took so many seconds."""
+        if self._end is not None:
+            self._end -= seconds_before
         self._trials_left, self.searches = self._trials_left - trials, self.searches - 1

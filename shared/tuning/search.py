@@ -40,6 +40,7 @@ class Search:
         stopped: why no further trial was begun.
         resumed: how many of the trials an earlier run had finished.
         seconds: how long it took.
+        seconds_before: how long the resumed trials took the earlier run.
     """
 
     trials: Sequence[Trial]
@@ -47,6 +48,7 @@ class Search:
     stopped: str
     resumed: int
     seconds: float
+    seconds_before: float = 0.0
 
     @property
     def best(self) -> Trial:
@@ -67,6 +69,7 @@ class Search:
             "stopped": self.stopped,
             "resumed": self.resumed,
             "seconds": self.seconds,
+            "seconds_before": self.seconds_before,
         }
 
 
@@ -98,7 +101,7 @@ def search(
         tuning: method, trials at once, patience.
         seed: of the proposals.
         max_trials: None: no limit.
-        deadline: `time.monotonic` after which no new trial begins; None: no limit.
+        deadline: `time.monotonic` after which no new trial begins, less what the resumed ones took; None: no limit.
 
     Raises:
         ModelError: LOSS_NOT_FINITE.
@@ -107,7 +110,8 @@ def search(
     proposals = _Proposals(space, start, tuning.method, seed)
     done: list[Trial] = []
     resumed: set[int] = set()
-    while not (stopped := _stop(done, tuning, max_trials, deadline)):
+    before = 0.0
+    while not (stopped := _stop(done, tuning, max_trials, deadline and deadline - before)):
         most = tuning.parallel if max_trials is None else min(tuning.parallel, max_trials - len(done))
         batch = proposals.next(most)
         if not batch:
@@ -119,6 +123,7 @@ def search(
         made = {trial.number: trial for trial in in_parallel(spark, calls, threads=tuning.parallel)}
         done += [made.get(number) or kept[number] for number, _ in numbered]
         resumed |= known
+        before += max((kept[number].seconds for number in known), default=0.0)  # they ran at once
         proposals.tell(done[len(done) - len(numbered) :])
     used = done[: _ended(done, tuning) or len(done)]
     return Search(
@@ -127,6 +132,7 @@ def search(
         stopped=stopped,
         resumed=sum(trial.number in resumed for trial in used),
         seconds=time.monotonic() - began,
+        seconds_before=before,
     )
 
 

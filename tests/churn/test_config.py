@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 from churn.config import ChurnConfig, ModelConfig, as_trained, layers, space_of
 from churn.ingest import sources_of
 from churn.schema import PURCHASES
-from shared.core.config import parse
-from shared.core.errors import ConfigError
+from shared.core.config import parse, redacted
+from shared.core.errors import ConfigError, ModelError
 from shared.core.session import SessionConfig
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
@@ -31,6 +31,30 @@ def test_a_quick_jvm_and_few_candidates_are_for_the_embedded_data_only(source: s
 
     assert (small.session.fast_start, small.model.candidates) == (True, ("logistic", "boosted", "blend"))
     assert (whole.session, whole.model) == (SessionConfig(), ModelConfig())
+
+
+def test_the_settings_that_a_run_records_are_those_it_had_whatever_its_columns_are_called() -> None:
+    own = ChurnConfig(
+        source="s3a://b/own",
+        shape="customers",
+        split={"by": "customer", "validation": 0.2, "test": 0.2},
+        sources={"customers": {"columns": {"plan_key": "tokens"}, "formats": {"tokens": "yyyy-MM-dd"}}},
+        data={
+            "columns": {"left": "string", "password_resets": "double", "tokens": "bigint"},
+            "label": "left",
+            "positive": ["1"],
+            "negative": ["0"],
+        },
+    )
+
+    assert ChurnConfig.of_run(redacted(own)) == own
+    assert ChurnConfig.of_run(redacted(ChurnConfig())) == ChurnConfig()
+
+
+@pytest.mark.parametrize("recorded", [{"model": {"knots": 0}}, {"retired": 1}, [], None])
+def test_settings_that_a_run_recorded_and_nobody_knows_are_an_error_of_the_model(recorded: object) -> None:
+    with pytest.raises(ModelError, match="RECORDED_CONFIG_INVALID"):
+        as_trained(recorded, ChurnConfig())
 
 
 def test_the_shape_of_a_source_of_ones_own_is_set_in_its_settings(tmp_path: Path) -> None:

@@ -125,6 +125,44 @@ def test_a_split_that_lost_customers_is_named(spark: SparkSession, assigned: Chu
     assert found.facts["crossed_over"] == moved.count()
 
 
+def scored_by(customers: DataFrame, config: ChurnConfig, who: tuple[Arm, ...]) -> DataFrame:
+    rows = experiment.with_arm(customers, config, who)
+    return rows.withColumns({"decision": F.lit("leave"), "model_version": F.lit(1)})
+
+
+def test_a_share_that_grows_does_not_break_the_split(
+    spark: SparkSession, assigned: ChurnConfig, customers: DataFrame
+) -> None:
+    config, half = config_of(assigned.warehouse, experiment="grown"), customers.where("id % 2 = 0")
+    experiment.record(spark, config, "five", scored_by(half, config, ARMS), ARMS, 0)
+    grown = (arm("champion", 0.5, 1), arm("challenger", 0.5, 2))
+    experiment.record(spark, config, "six", scored_by(customers, config, grown), grown, 0)
+
+    found = experiment.ab_report(spark, config, "report").facts
+
+    assert sum(found["customers"].values()) == COUNT
+    assert found["customers"]["challenger"] / COUNT == pytest.approx((0.25 + 0.5) / 2, abs=0.02)
+    assert found["crossed_over"] / COUNT == pytest.approx(0.125, abs=0.02)  # stay in the champion's arm
+    assert found["split_works"]
+
+
+def test_an_arm_that_got_nobody_breaks_the_split(
+    spark: SparkSession, assigned: ChurnConfig, customers: DataFrame
+) -> None:
+    config = config_of(assigned.warehouse, experiment="halved")
+    reached = scored_by(customers, config, ARMS).where("model_alias = 'champion'")
+    experiment.record(spark, config, "seven", reached, ARMS, 0)
+
+    found = experiment.ab_report(spark, config, "report").facts
+
+    assert (found["customers"]["challenger"], found["split_works"]) == (0, False)
+    unnamed = config.model_copy(update={"ab": config.ab.model_copy(update={"split": {}})})
+    assert experiment.ab_report(spark, unnamed, "report").facts["customers"] == {
+        "an arm without customers": 0,
+        "champion": reached.count(),
+    }
+
+
 def test_the_size_needed_is_told_beforehand(spark: SparkSession, assigned: ChurnConfig) -> None:
     planned = config_of(assigned.warehouse, experiment="planned", effect=0.02)
 

@@ -10,9 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from churn import train
 from churn.config import ChurnConfig, layers
-from churn.features import FEATURES
 from churn.ingest import kept_ingestion
 from churn.pipeline import STEPS, VERTICAL
 from churn.schema import EVENT_LOG
@@ -110,24 +108,6 @@ def test_ingesting_again_gives_the_same_tables_which_are_then_kept(
     assert made["rows_quarantined"] > 0
     assert kept.facts == {**made, KEPT_FROM: again["run_id"]}
     assert kept.tables == again["tables"]
-
-
-@pytest.mark.slow
-def test_a_run_is_reproduced_from_its_table_versions_wherever_the_warehouse_is(
-    spark: SparkSession, small_run: dict[str, Any], churn: Churn, tmp_path: Path
-) -> None:
-    moved = shutil.copytree(small_run["warehouse"], tmp_path / "moved")
-    table = Warehouse(str(moved)).table(FEATURES)
-    read(spark, table).where("pmod(hash(customer_id), 2) = 0").write.format("delta").mode("overwrite").save(table.path)
-
-    result = churn("reproduce", small_run["run_id"], "--json", "--warehouse", moved)
-
-    assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["steps"][0]["metrics_equal"] >= 6
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "read", lambda spark, ref, version: read(spark, ref))  # the newest, whatever was pinned
-        result = churn("reproduce", "--warehouse", moved, "--run-id", small_run["run_id"])
-    assert "[NOT_REPRODUCED]" in result.stderr
 
 
 def test_lineage_names_the_versions_a_run_read(spark: SparkSession, small_run: dict[str, Any]) -> None:

@@ -64,15 +64,20 @@ def telco(churn: Churn, telco_run: dict[str, Any], tmp_path: Path) -> Telco:
 
 def test_what_is_no_better_or_was_not_evaluated_is_refused_and_the_ledger_says_so(telco: Telco) -> None:
     test = tracking.read_document(telco.champion.run, "evaluation")["test"]
-    variants: list[tuple[str, dict[str, Any], str]] = [
+    variants: list[tuple[str, Any, str]] = [
         ("same", {}, "gain: log_loss better by 0"),
         ("empty", {"test": {}}, "evaluation: test.rows is None"),
         ("nan", {"test": {**test, "log_loss": math.nan}}, "test.log_loss is nan"),
         ("unsliced", {"slices": {}}, "slice contract is missing"),
+        ("null", None, "evaluation: there is none"),
+        ("list", [], "evaluation: there is none"),
         ("old", {"features_version": -1}, "newest_table: made on version -1"),
     ]
     for name, changed, message in variants:
-        telco.challenge(name, **changed)
+        is_other = not isinstance(changed, dict)
+        challenger = telco.challenge(name, **({} if is_other else changed))
+        if is_other:
+            tracking.write_document(challenger.run, "evaluation", changed)
 
         result = telco.promote()
 

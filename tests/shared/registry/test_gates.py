@@ -30,6 +30,7 @@ BETTER = Comparison(
     low=0.01,
     high=0.03,
     rows=900,
+    positives=90,
     slices={"plan": [{"slice": "basic", "rows": 700, "loss": -0.02}, {"slice": "pro", "rows": 200, "loss": 0.04}]},
 )
 
@@ -76,6 +77,7 @@ def test_a_better_challenger_passes_every_gate_and_the_verdict_carries_the_figur
         "low": 0.01,
         "high": 0.03,
         "rows": 900,
+        "positives": 90,
         "left_out": 0,
         "needed": 0.0,
     }
@@ -124,6 +126,24 @@ def test_an_evaluation_of_no_rows_or_of_one_class_fails() -> None:
     ]
 
 
+@pytest.mark.parametrize(("rows", "positives"), [(2, 1), (99, 50), (900, 19), (900, 881)])
+def test_few_rows_or_few_of_one_label_judge_nobody(rows: int, positives: int) -> None:
+    few = changed("test.rows", rows)
+    few["test"] |= {"positives": positives, "ece": 0.0}
+
+    assert failed(judge(few)) == ["evaluation"]
+    assert failed(judge(comparison=with_gain(rows=rows, positives=positives))) == ["gain"]
+    assert "at least 100 with 20 of each label are needed" in judge(few).reason
+    assert judge(few, {"min_rows": 2, "min_positives": 1}).passed
+
+
+def test_as_many_rows_as_are_asked_for_are_enough() -> None:
+    few = changed("test.rows", 100)
+    few["test"] |= {"positives": 20}
+
+    assert judge(few, comparison=with_gain(rows=100, positives=80)).passed
+
+
 def test_an_evaluation_of_an_older_version_of_the_table_fails() -> None:
     assert failed(judge(newest_version=5)) == ["newest_table"]
 
@@ -133,11 +153,11 @@ def test_calibration_is_judged_against_what_chance_gives_and_what_so_few_rows_ca
     assert judge(changed("test.ece", 0.0699)).passed
     assert failed(judge(changed("test.ece", 0.0701))) == ["calibration"]
     assert judge(changed("test.ece", 0.0701), {"max_ece_excess": 0.04}).passed
-    few = changed("test.rows", 100)
+    few, ten = changed("test.rows", 100), {"min_positives": 10}
     few["test"] |= {"positives": 10, "ece": 0.1099}
-    assert judge(few).passed
+    assert judge(few, ten).passed
     few["test"]["ece"] = 0.1101
-    assert failed(judge(few)) == ["calibration"]
+    assert failed(judge(few, ten)) == ["calibration"]
 
 
 def with_gain(**facts: Any) -> Comparison:

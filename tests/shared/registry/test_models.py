@@ -1,5 +1,6 @@
 """A registered model must be found by its alias and be the model that was fitted."""
 
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,16 @@ def test_the_newest_version_is_the_challenger_and_only_a_promotion_makes_the_cha
     assert models.load(champion).transform(spark.range(1)).first()["y"] == 1
     assert models.load(challenger).transform(spark.range(1)).first()["y"] == 2
     assert "registered" not in capfd.readouterr().err
+
+
+def test_what_a_model_needs_is_told_where_spark_is_no_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = [f"{name}=={metadata.version(name)}" for name in ("pyspark", "mlflow", "numpy", "pandas", "pyarrow")]
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    assert models.requirements() == installed
 
 
 def test_a_version_is_loaded_once_and_never_taken_for_one_of_the_same_number(

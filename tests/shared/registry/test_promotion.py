@@ -8,6 +8,7 @@ import pytest
 from pyspark.ml import PipelineModel
 from pyspark.ml.feature import SQLTransformer
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from shared.core.errors import DataError, ModelError
 from shared.core.run import RunConfig
@@ -66,7 +67,7 @@ def things(registry: Things, tmp_path: Path) -> Things:
     registry.warehouse = Warehouse(str(tmp_path))
     for alias in (CHAMPION, PREVIOUS):
         point(registry.client, "things", alias, None)
-    if ledger._settled(registry.client, "things"):
+    if ledger.settled(registry.client, "things"):
         registry.client.delete_registered_model_tag("things", ledger._SETTLED_TAG)
     point(registry.client, "things", CHALLENGER, 1)
     return registry
@@ -171,7 +172,34 @@ def test_whatever_goes_wrong_while_judging_is_a_refusal(things: Things) -> None:
         promotion.promote(things.spark, things.warehouse, things.client, "things", "p", empty)
 
     assert error.value.exit_code == 4
-    assert things.rows() == [("refused", 1, None, None, None)]
+
+    def of_other_types(*_: object) -> Verdict:
+        things.spark.range(1).select(F.ascii("id"), F.size("id")).collect()
+        return GOOD
+
+    with pytest.raises(ModelError, match=r"GATE_REFUSED.*DATATYPE_MISMATCH") as error:
+        promotion.promote(things.spark, things.warehouse, things.client, "things", "p", of_other_types)
+
+    assert error.value.exit_code == 4
+    assert "\n" not in str(error.value)
+    assert things.rows() == [("refused", 1, None, None, None)] * 2
+    assert things.aliases() == (None, None, 1)
+
+
+def test_of_two_promotions_at_one_moment_the_first_is_carried_out_and_the_other_is_told(things: Things) -> None:
+    things.promote()
+    point(things.client, "things", CHALLENGER, 2)
+
+    def while_another_promotes(*_: object) -> Verdict:
+        point(things.client, "things", CHALLENGER, 3)
+        assert things.promote(run_id="other").version == 3
+        return GOOD
+
+    with pytest.raises(ModelError, match=r"DECISION_OVERTAKEN.*version 3 is the champion") as error:
+        promotion.promote(things.spark, things.warehouse, things.client, "things", "slow", while_another_promotes)
+
+    assert error.value.exit_code == 4
+    assert things.aliases() == (3, 1, 3)
 
 
 def test_a_tampered_challenger_is_not_promoted_whatever_its_figures(things: Things) -> None:
@@ -179,6 +207,7 @@ def test_a_tampered_challenger_is_not_promoted_whatever_its_figures(things: Thin
     source = things.client.get_model_version("things", "3").source
     stored = Path(things.config.warehouse) / "mlartifacts" / source.replace(":", "") / "artifacts"
     (stored / "extra.txt").write_text("")
+    models._loaded.cache_clear()  # another test has promoted it
     try:
         with pytest.raises(ModelError, match=r"MODEL_TAMPERED.*extra.txt"):
             things.promote()

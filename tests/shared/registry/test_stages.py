@@ -41,6 +41,12 @@ def test_sparks_own_stages_are_allowed(tmp_path: Path) -> None:
     stages.check(saved(tmp_path, STAGE))
 
 
+def test_what_a_text_in_a_statement_says_is_no_matter(tmp_path: Path) -> None:
+    statement = r"SELECT *, coalesce(`plan`, '-- \'none\' /* reflect (x) */ ''$') AS `a--b` FROM __THIS__"
+
+    stages.check(saved(tmp_path, {**STAGE, "paramMap": {"statement": statement}}))
+
+
 @pytest.mark.parametrize(
     "stage",
     [
@@ -55,6 +61,17 @@ def test_sparks_own_stages_are_allowed(tmp_path: Path) -> None:
         {**STAGE, "paramMap": {"statement": "SELECT Reflect('java.lang.System', 'exit', 1) FROM __THIS__"}},
         {**STAGE, "paramMap": {"statement": "SELECT `java_method`('a', 'b') FROM __THIS__"}},
         {**STAGE, "paramMap": {"statement": "SELECT IDENTIFIER ('ref' || 'lect')('a') FROM __THIS__"}},
+        {**STAGE, "paramMap": {}, "defaultParamMap": {"statement": "SELECT reflect('a', 'b') FROM __THIS__"}},
+        {**STAGE, "defaultParamMap": {"stageUids": ["../x"]}},
+        {**STAGE, "paramMap": [{"statement": "SELECT 1"}]},
+        {**STAGE, "defaultParamMap": None},
+        {**STAGE, "paramMap": {"statement": "SELECT IDENTIFIER/**/('ref'||'lect')('a') FROM __THIS__"}},
+        {**STAGE, "paramMap": {"statement": "SELECT IDENTIFIER--\n('ref'||'lect')('a') FROM __THIS__"}},
+        {**STAGE, "paramMap": {"statement": "SELECT TRANSFORM(x) USING 'sh' AS (y) FROM __THIS__"}},
+        {**STAGE, "paramMap": {"statement": "SELECT r'\\', reflect('a', 'b'), '' FROM __THIS__"}},
+        {**STAGE, "paramMap": {"statement": "SELECT /* ' */ IDENTIFIER/* ' */('reflect')('a') FROM __THIS__"}},
+        {**STAGE, "paramMap": {"statement": "EXECUTE IMMEDIATE 'SELECT ref\\154ect(1)'"}},
+        {**STAGE, "paramMap": {"statement": ["SELECT 1"]}},
         '{"class": "os.system", "class": "org.apache.spark.ml.feature.SQLTransformer", "uid": "S_1"}',
         json.dumps(STAGE) + "\n" + json.dumps({**STAGE, "class": "os.system"}),
         "not json",

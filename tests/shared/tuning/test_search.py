@@ -184,6 +184,20 @@ def test_a_search_that_was_interrupted_does_only_the_rest_and_ends_as_one_that_w
     assert client.get_run(first.info.run_id).info.status == "KILLED"
 
 
+def test_the_time_of_trials_that_are_resumed_counts(
+    tried: Callable[..., Search], client: tracking.MlflowClient
+) -> None:
+    name, run, more = uuid4().hex, parent(client), Loss()
+    tried(Loss(), name=name, run=run, method="random", max_trials=3)
+    for child in children(client, run):
+        client.log_metric(child.info.run_id, "seconds", 1000.0)
+
+    found = tried(more, name=name, method="random", deadline=time.monotonic() + 2500)
+
+    assert (len(found.trials), found.resumed, more.asked) == (3, 3, [])
+    assert (found.stopped, found.seconds_before) == ("time is up", 3000)
+
+
 def test_what_a_run_that_ended_well_has_tried_is_used_and_stays_with_it(
     tried: Callable[..., Search], client: tracking.MlflowClient
 ) -> None:
@@ -236,6 +250,10 @@ def test_searches_share_a_budget_and_what_one_leaves_the_next_may_use() -> None:
     assert budget.share()[0] == 9
     budget.spend(9)
     assert budget.share() == (9, pytest.approx(time.monotonic() + 180, abs=5))
+
+    resumed = Budget(TuningConfig(max_minutes=3), 2)
+    resumed.spend(5, seconds_before=120)
+    assert resumed.share() == (None, pytest.approx(time.monotonic() + 60, abs=5))
 
     assert Budget(TuningConfig(max_minutes=1), 2).share()[0] is None
     assert Budget(TuningConfig(max_trials=1), 2).share() == (1, None)
