@@ -58,8 +58,8 @@ WORDS = Vocabulary(
         ),
     ),
     positive=("churn", "exited", "left", "attrited", "cancel", "inactive", "closed", "lost", "terminated", "gekündigt"),
-    negative=("stay", "existing", "retained", "renewed", "current", "active", "aktiv"),
-    opposite=("retain", "active", "stayed", "renewed", "survived"),
+    negative=("stay", "existing", "retain", "renew", "current", "active", "aktiv"),
+    opposite=("retain", "active", "aktiv", "stay", "renew", "surviv"),
     after=("cancellation", "cancel", "termination", "closure", "exit", "leaving", "kündigung"),
 )
 _FEWEST_ROWS = 50

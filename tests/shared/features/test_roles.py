@@ -15,8 +15,8 @@ WORDS = Vocabulary(
     entity=("customer", "account", "user"),
     label=("churn", "churned", "exited", "attrition", "left", "retained"),
     positive=("churn", "left", "attrited"),
-    negative=("stay", "existing"),
-    opposite=("retain",),
+    negative=("stay", "existing", "active", "renew"),
+    opposite=("retain", "active", "renew"),
     after=("cancellation",),
 )
 
@@ -92,12 +92,24 @@ def test_every_kind_of_column_gets_its_role_and_a_reason() -> None:
         ("is_retained", ("0", "1"), "0"),
         ("status_left", ("Left", "Stayed"), "Left"),
         ("Churn", ("churned", "not churned"), "churned"),
+        ("inactive", ("1", "0"), "1"),
+        ("is_inactive", ("yes", "no"), "yes"),
+        ("IsInActive", ("1", "0"), "1"),
+        ("is_active", ("0", "1"), "0"),
+        ("not_renewed", ("1", "0"), "1"),
+        ("renewed", ("0", "1"), "0"),
+        ("non_retained", ("1", "0"), "1"),
+        ("not_churned", ("0", "1"), "0"),
+        ("status", ("Inactive", "Active"), "Inactive"),
+        ("status", ("not renewed", "renewed"), "not renewed"),
     ],
 )
 def test_the_positive_value_is_the_one_that_says_it_happened(name: str, values: tuple[str, str], positive: str) -> None:
-    found = proposed(table(tenure=TENURE, **{name: [values[0] if left else values[1] for left in LEFT]}))
+    columns = table(tenure=TENURE, **{name: [values[0] if left else values[1] for left in LEFT]})
+    found = proposed(columns, label=name)
 
     assert found.label
+    assert found.label.confidence >= SURE
     assert (found.label.column, found.label.positive, found.label.share) == (name, positive, 0.25)
 
 
