@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.repository import VERTICALS, furnished, lint, python, shared_core, small
+from shared.cli.repository import NEEDED, TOP, shared_files
+from tests.contract.repository import ROOT, VERTICALS, furnished, lint, python, shared_core, small
 
 
 @pytest.mark.parametrize("name", VERTICALS)
@@ -26,6 +27,26 @@ def test_an_export_holds_one_vertical_and_all_that_a_repository_needs(name: str,
         ["git", "add", "--all", "--verbose"], cwd=tmp_path / "alone", check=True, capture_output=True
     )
     assert b"pyproject.toml" in ignored.stdout
+
+
+def test_files_of_ones_own_beside_the_code_are_not_copied(tmp_path: Path) -> None:
+    for name in (*NEEDED, ".env", "customers.csv", "dump.sql", "shared/.secret", "shared/a.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    for folder in ("tests", "docs", "benchmarks"):
+        (tmp_path / folder).mkdir()
+
+    copied = {path.relative_to(tmp_path).as_posix() for path in shared_files(tmp_path, [])}
+
+    assert copied == {*NEEDED, "shared/a.py"} - {"pyproject.toml", "Makefile", "README.md"}
+
+
+def test_every_file_at_the_top_is_copied_or_written() -> None:
+    known = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    if not known:
+        pytest.skip("no git repository, whose files could be listed")
+
+    assert {name for name in known.split() if "/" not in name} <= set(TOP)
 
 
 @pytest.mark.slow
