@@ -42,13 +42,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 _GATE = """
 import sys
+from importlib.machinery import PathFinder
 
 class Gate:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {denied!r}:
-            raise ModuleNotFoundError(f"No module named '{{name}}'", name=name)
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return None if name.partition(".")[0] in {denied!r} else PathFinder.find_spec(name, path, target)
 
-sys.meta_path.insert(0, Gate())
+sys.meta_path[sys.meta_path.index(PathFinder)] = Gate
 """
 
 
