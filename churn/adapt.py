@@ -13,6 +13,7 @@ from shlex import quote
 from typing import Any
 
 import click
+import yaml
 from pyspark.sql import SparkSession
 
 from churn.algorithms.silence import Histories, churn_share, histories, proposed_windows
@@ -58,8 +59,8 @@ WORDS = Vocabulary(
         ),
     ),
     positive=("churn", "exited", "left", "attrited", "cancel", "inactive", "closed", "lost", "terminated", "gekündigt"),
-    negative=("stay", "existing", "retained", "renewed", "current", "active", "aktiv"),
-    opposite=("retain", "active", "stayed", "renewed", "survived"),
+    negative=("stay", "existing", "retain", "renew", "current", "active", "aktiv"),
+    opposite=("retain", "active", "aktiv", "stay", "renew", "surviv"),
     after=("cancellation", "cancel", "termination", "closure", "exit", "leaving", "kündigung"),
 )
 _FEWEST_ROWS = 50
@@ -67,6 +68,7 @@ _RESERVED = (*BOOKKEEPING, EVENT_TS, "probability", "decile", "decision", "reaso
 _FEATURES = ("numeric", "categorical", "time", "text")
 _ROLE_OF_LOG = {"quantity": "quantity", "amount": "amount", "price": "unit_price"}
 _SLICES, _SLICE_LEVELS = 3, 10
+_AUC_ROOM = 0.005
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Adapted:
         peeked: the look at it.
         proposal: roles of its columns.
         names: source name → name in the tables, of the columns that are kept.
-        failing: share of rows without an id or a time, which go to quarantine.
+        failing: share of rows that go to quarantine: with a value that cannot be read, of a log without an id or a time.
         log: of an event log: histories of customers.
     """
 
@@ -112,7 +114,7 @@ def look(path: str, told: Told) -> Adapted:
             raise DataError(
                 "FEATURES_EMPTY", f"{path} has no column to learn from.", "At least one.", "Say --keep COLUMN."
             )
-        return Adapted(path, peeked, proposal, names)
+        return Adapted(path, peeked, proposal, names, _failing(peeked, names))
     (identity,), (time,) = proposal.of("id"), proposal.of("time")
     found = _with_time(peek(path, _spark, entity=identity, columns=[identity, time]), told.time)
     moments = next(column for column in peeked.columns if column.name == time)
@@ -124,10 +126,22 @@ def look(path: str, told: Told) -> Adapted:
             "Say --time COLUMN.",
         )
     customers, seconds = found.columns
-    owners = next(column for column in peeked.columns if column.name == identity)
-    missing = sum(None in pair for pair in zip(owners.texts, moments.numbers, strict=True)) / peeked.rows
     log = histories(customers.texts, seconds.numbers)
-    return Adapted(path, peeked, proposal, names, missing, log)
+    return Adapted(path, peeked, proposal, names, _failing(peeked, names, needed=(identity, time)), log)
+
+
+def _failing(peeked: Peeked, names: Mapping[str, str], needed: Sequence[str] = ()) -> float:
+    """Return the share of rows in which a kept value cannot be read, or one that is needed is missing."""
+    is_text = peeked.source.format in ("csv", "words")  # in other formats numbers are numbers
+    failing: set[int] = set()
+    for column in peeked.columns:
+        kind = column.kind
+        is_read = kind.is_time or ((kind.is_number or kind.type == "boolean") and is_text)
+        for row, (text, number) in enumerate(zip(column.texts, column.numbers, strict=True)):
+            is_broken = text is not None and number is None and is_read and column.name in names
+            if is_broken or (text is None and column.name in needed):
+                failing.add(row)
+    return len(failing) / peeked.rows
 
 
 def _with_time(peeked: Peeked, name: str) -> Peeked:
@@ -167,9 +181,21 @@ def as_yaml(adapted: Adapted) -> str:
         *(_windows(adapted.log) if adapted.log else ["split: {by: customer, validation: 0.2, test: 0.2}"]),
     ]
     if adapted.failing > 0.03:
+        why = (
+            "as they have no id or time, or values that cannot be read"
+            if proposal.is_log
+            else "as values cannot be read"
+        )
         lines.append(
             f"max_failed_share: {min(round(adapted.failing + 0.03, 2), 0.99)}  "
-            f"# CHECK: {adapted.failing:.1%} of the rows have no id or no time and go to quarantine"
+            f"# CHECK: {adapted.failing:.1%} of the rows go to quarantine, {why}"
+        )
+    guard = ChurnConfig().max_single_auc
+    kept = [role for role in proposal.roles if role.role in _FEATURES and role.confidence == 1.0]
+    # A sample: of all rows the figure may be a little higher.
+    if told := [role.column for role in kept if (role.auc or 0.0) > guard - _AUC_ROOM]:
+        lines.append(
+            f"max_single_auc: 1.0  # you kept {_on_a_line(', '.join(told))}, which nearly ranks the label alone"
         )
     return "\n".join([*lines, "sources:", f"  {shape}:", *_source(adapted, source), *_data(adapted)]) + "\n"
 
@@ -189,11 +215,11 @@ def _source(adapted: Adapted, source: Source) -> list[str]:
     patterns = {c.name: c.kind.pattern for c in adapted.peeked.columns if c.kind.pattern and c.name in adapted.names}
     lines = [f"    format: {source.format}", *(f"    {name}: {_plain(value)}" for name, value in settings.items())]
     if patterns:
-        formats = ", ".join(f"{adapted.names[name]}: {_plain(pattern)}" for name, pattern in patterns.items())
+        formats = ", ".join(f"{_name(adapted.names[name])}: {_plain(pattern)}" for name, pattern in patterns.items())
         lines.append(f"    formats: {{{formats}}}")
     by_column = {role.column: role for role in adapted.proposal.roles}
     lines.append("    columns:  # your name: the name in the tables")
-    lines += [f"      {_plain(name)}: {own}{_why(by_column[name])}" for name, own in columns.items()]
+    lines += [f"      {_plain(name)}: {_name(own)}{_why(by_column[name])}" for name, own in columns.items()]
     if left_out:
         how = "name others with --quantity, --amount" if adapted.proposal.is_log else "use one with --keep COLUMN"
         lines.append(f"    ignore:  # {how}")
@@ -209,7 +235,7 @@ def _data(adapted: Adapted) -> list[str]:
     if label := proposal.label:
         why = _why(Role(label.column, "label", label.confidence, label.reason))
         lines += [
-            f"  label: {names[label.column]}{why}",
+            f"  label: {_name(names[label.column])}{why}",
             f"  positive: [{_plain(label.positive)}]",
             f"  negative: [{_plain(label.negative)}]",
         ]
@@ -217,10 +243,16 @@ def _data(adapted: Adapted) -> list[str]:
     if times and not proposal.is_log:
         lines.append(f"  as_of: {_newest(times)}  # dates count as days before it")
     if slices := _slices(adapted):
-        lines.append(f"  slices: [{', '.join(slices)}]")
+        lines.append(f"  slices: [{', '.join(map(_name, slices))}]")
     if texts := [names[name] for name in proposal.of("text") if name in names]:
-        lines.append(f"  texts: [{', '.join(texts)}]  # their words count, read as English; else set words.language")
-    return [*lines, "  columns:" if kept else "  columns: {}", *(f"    {own}: {kind}" for own, kind in kept.items())]
+        lines.append(
+            f"  texts: [{', '.join(map(_name, texts))}]  # their words count, read as English; else set words.language"
+        )
+    return [
+        *lines,
+        "  columns:" if kept else "  columns: {}",
+        *(f"    {_name(own)}: {kind}" for own, kind in kept.items()),
+    ]
 
 
 def _type(role: Role, adapted: Adapted) -> str:
@@ -277,7 +309,16 @@ def _has_parts(log: Histories, windows: LabelConfig) -> bool:
 
 def _why(role: Role) -> str:
     mark = "" if role.confidence >= SURE else "CHECK "
-    return f"  # {mark}{role.role} {role.confidence:.2f}: {' '.join(role.reason.split())}"
+    return f"  # {mark}{role.role} {role.confidence:.2f}: {_on_a_line(role.reason)}"
+
+
+def _on_a_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _name(own: str) -> str:
+    """Return a plain name as yaml; some, such as *no* and *null*, are no texts there without quotes."""
+    return own if yaml.safe_load(own) == own else _plain(own)
 
 
 def _plain(value: Any) -> str:
@@ -300,6 +341,8 @@ def as_text(adapted: Adapted, target: Path) -> str:
     ]
     if leaks := proposal.of("leak"):
         lines += ["", f"  Left out as they may know the outcome: {', '.join(leaks)}. Use one all the same with --keep."]
+    if suspects := [role.column for role in proposal.roles if role.auc and role.role in _FEATURES]:
+        lines += ["", f"  Used, though each nearly ranks the outcome alone: {', '.join(suspects)}. Known beforehand?"]
     return "\n".join(
         [*lines, "", f"  Wrote {target}; ? is less sure, marked CHECK there. Next:", "", f"  {_next(adapted, target)}"]
     )

@@ -51,7 +51,7 @@ VERTICAL = Vertical(
     },
     in_run={"promote": promote_or_keep},
     arguments={"reproduce": "run_id"},
-    jobs=JOBS.verbs,
+    jobs=JOBS,
     commands=[serve.COMMAND, adapt],
     shortcuts={
         "score-batch": {"--split": "ab.split", "--experiment": "ab.experiment"},

@@ -16,7 +16,9 @@ import click
 from shared.cli.command import first_line, guarded, options, settings
 from shared.core import log
 from shared.core.config import redacted
+from shared.core.errors import ConfigError, did_you_mean
 from shared.core.run import Kept, RunConfig, Step, StepResult
+from shared.deploy.jobs import JobSpec
 
 _LOG = log.get_logger("cli")
 
@@ -37,7 +39,7 @@ class Vertical:
         shortcuts: verb → its own options, each with the setting it stands for: ``{"serve": {"--port": "serving.port"}}``.
         in_run: verb → what `run` does in its place.
         arguments: verb → the option that its one argument stands for, as in ``reproduce RUN_ID``.
-        jobs: name → verbs that ``job NAME`` runs in order, in one session.
+        jobs: whose verbs ``job NAME`` runs in order, in one session, with their arguments; what the caller says wins.
         commands: verbs that are no steps, as they need no Spark: click commands of their own.
     """
 
@@ -51,7 +53,7 @@ class Vertical:
     shortcuts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     in_run: Mapping[str, Step] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
-    jobs: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    jobs: JobSpec | None = None
     commands: Sequence[click.Command] = ()
 
 
@@ -66,7 +68,7 @@ def command_line(vertical: Vertical) -> click.Group:
         _command(vertical, "run", steps, f"Run {', '.join(steps)}, in this order, but what nothing has changed for.")
     )
     if vertical.jobs:
-        group.add_command(_jobs(vertical))
+        group.add_command(_jobs(vertical, vertical.jobs))
     for command in vertical.commands:
         group.add_command(command)
     return group
@@ -84,7 +86,16 @@ def main(vertical: Vertical) -> None:
             raise
 
 
-def _command(vertical: Vertical, verb: str, steps: Mapping[str, Step], text: str | None) -> click.Command:
+class _WithArguments(click.Command):
+    """A command that begins with arguments of its own; of an option that is there twice the last counts."""
+
+    first: Sequence[str] = ()
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [*self.first, *args])
+
+
+def _command(vertical: Vertical, verb: str, steps: Mapping[str, Step], text: str | None) -> _WithArguments:
     shortcuts = {**vertical.shortcuts.get(verb, {}), "--remote": "session.remote"}
     own = {option.lstrip("-").replace("-", "_"): setting for option, setting in shortcuts.items()}
 
@@ -98,16 +109,24 @@ def _command(vertical: Vertical, verb: str, steps: Mapping[str, Step], text: str
 
     short = [click.Option([option], help=f"Short for --set {setting}=…") for option, setting in shortcuts.items()]
     arguments = [click.Argument(["argument"], required=False, metavar=argument.upper())] if argument else []
-    return click.Command(verb, callback=callback, params=[*arguments, *short, *options()], help=first_line(text))
+    return _WithArguments(verb, callback=callback, params=[*arguments, *short, *options()], help=first_line(text))
 
 
-def _jobs(vertical: Vertical) -> click.Group:
+def _jobs(vertical: Vertical, jobs: JobSpec) -> click.Group:
     known = {**vertical.steps, **vertical.others}
     group = click.Group("job", help="Run the verbs of a scheduled job, in one session.")
-    for name, verbs in vertical.jobs.items():
-        if set(verbs) <= known.keys():
-            steps = {verb: known[verb] for verb in verbs}
-            group.add_command(_command(vertical, name, steps, f"Run {', '.join(verbs)}."))
+    for name, verbs in jobs.verbs.items():
+        unknown = [verb for verb in verbs if verb not in known]
+        if unknown:
+            raise ConfigError(
+                "JOB_INVALID",
+                f"Job '{name}' of {vertical.name} has the verb '{unknown[0]}'.",
+                f"Steps of {vertical.name}. {did_you_mean(unknown[0], known)}".strip(),
+                "Correct its jobs.",
+            )
+        command = _command(vertical, name, {verb: known[verb] for verb in verbs}, f"Run {', '.join(verbs)}.")
+        command.first = jobs.arguments
+        group.add_command(command)
     return group
 
 

@@ -16,6 +16,19 @@ NEEDED: Final = (
 )
 """Files at the top that a checkout has."""
 
+TOP: Final = (
+    *NEEDED,
+    *(
+        "CHANGELOG.md",
+        ".dockerignore",
+        "requirements-cluster.lock",
+        "requirements-online.lock",
+        "requirements-online.in",
+    ),
+)
+"""Files at the top that a repository may have, by name, as its user's may lie beside them: passwords, data."""
+
+_WRITTEN: Final = {"pyproject.toml", "Makefile", "README.md"}  # anew, see `export_vertical.write_frame`
 _LEFT_OUT: Final = {"__pycache__", ".hypothesis", ".pytest_cache", "warehouse", "mlruns"}
 _SUFFIXES: Final = {".pyc", ".log"}
 
@@ -41,11 +54,11 @@ def checkout() -> Path:
 
 
 def files_in(folder: Path) -> Iterator[Path]:
-    """Return the files below a folder that belong to a repository: no caches, no results, nothing of an editor."""
+    """Return the files below a folder that belong to a repository: no caches, no results, nothing hidden."""
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
         is_made = any(part in _LEFT_OUT for part in parts) or path.suffix in _SUFFIXES
-        if path.is_file() and not is_made and path.name != "local.yaml":
+        if path.is_file() and not is_made and path.name != "local.yaml" and not path.name.startswith("."):
             yield path
 
 
@@ -56,9 +69,7 @@ def shared_files(checkout: Path, others: Sequence[str]) -> Iterator[Path]:
         for path in files_in(checkout / folder):
             if not _is_about(path, path.relative_to(checkout / folder).parts, others):
                 yield path
-    written = {"pyproject.toml", "Makefile", "README.md"}
-    tops = [path for path in sorted(checkout.iterdir()) if path.is_file() and path.name not in {*written, ".git"}]
-    yield from (path for path in (*tops, checkout / ".ci" / "run") if path.suffix not in _SUFFIXES)
+    yield from (path for name in TOP if name not in _WRITTEN and (path := checkout / name).is_file())
 
 
 def _is_about(path: Path, parts: Sequence[str], names: Sequence[str]) -> bool:

@@ -32,7 +32,13 @@ _DATES: Final = {
     "d MMM yyyy": "%d %b %Y",
     "yyyyMMdd": "%Y%m%d",
 }
-_CLOCKS: Final = {"": "", " H:mm": " %H:%M", " H:mm:ss": " %H:%M:%S", " h:mm a": " %I:%M %p"}
+_CLOCKS: Final = {
+    "": "",
+    " H:mm": " %H:%M",
+    " H:mm:ss": " %H:%M:%S",
+    " h:mm a": " %I:%M %p",
+    " h:mm:ss a": " %I:%M:%S %p",
+}
 _AMBIGUOUS: Final = {"d/M/yyyy": "M/d/yyyy", "M/d/yyyy": "d/M/yyyy"}
 _UNIX: Final = {"unix_seconds": 1, "unix_millis": 1000}
 _YEARS_1990_TO_2040: Final = (6.3e8, 2.21e9)
@@ -122,6 +128,8 @@ def kind_of(name: str, texts: Sequence[str | None], marks: tuple[str, str] = _PL
     ('whole', 'text')
     >>> kind_of("day", ["31.12.2024", "1.2.2024"])
     Kind(type='date', pattern='d.M.yyyy', doubt='')
+    >>> kind_of("at", ["1/31/2024 1:05:09 PM", "12/1/2024 11:00:00 AM"]).pattern
+    'M/d/yyyy h:mm:ss a'
     """
     values = _spread([text for text in texts if text is not None])
     if not values:

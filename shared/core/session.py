@@ -61,10 +61,7 @@ def _start(config: SessionConfig, app_name: str) -> SparkSession:
     builder = SparkSession.builder.appName(app_name)
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     if not submitted:
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        if _is_local(config):
-            # A host name that does not resolve would stop the JVM.
-            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        _prepare(is_local=_is_local(config))
         if config.master:
             builder = builder.master(config.master)
     # Of a submitted application master, memory and jars are the caller's, given to spark-submit.
@@ -89,7 +86,7 @@ def _connect(config: SessionConfig, app_name: str) -> SparkSession:
     own = {name: _resolved(name, value) for name, value in config.conf.items()} | {"spark.sql.session.timeZone": "UTC"}
     with _starting():
         if address.startswith("local"):
-            _prepare_local()
+            _prepare(is_local=True)
             local = _for_delta(_local_conf(config) | own) | {"spark.app.name": app_name}
             port = _free_port()
             local |= {"spark.connect.grpc.binding.address": "127.0.0.1", "spark.connect.grpc.binding.port": str(port)}
@@ -131,10 +128,11 @@ def _starting() -> Iterator[None]:
         ) from error
 
 
-def _prepare_local() -> None:
+def _prepare(*, is_local: bool) -> None:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    # A host name that does not resolve would stop the JVM.
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    if is_local:
+        # A host name that does not resolve would stop the JVM.
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 
 
 def _free_port() -> int:

@@ -36,12 +36,10 @@ class Task:
     Args:
         verb: of the vertical's command line.
         after: verbs of tasks of the same job.
-        arguments: its own, e.g. ``("--set", "model.knots=7")``.
     """
 
     verb: str
     after: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,8 @@ class JobSpec:
     Args:
         vertical: its name, which is also the wheel's entry point.
         jobs: with names of their own.
-        arguments: of every task, such as the source's settings; where tables and models are is the platform's to say.
+        arguments: of every task, e.g. ``("--set", "model.knots=7")``; one model has one set of settings, so no task has its
+            own. Where tables and models are is the platform's to say, which wins.
     """
 
     vertical: str

@@ -3,6 +3,8 @@
 The rendered files are committed, and a test renders them again; so edit the JobSpec, then `python -m shared manifests`.
 """
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +19,9 @@ PACKAGE: Final = "spark_accelerators"
 SPARK_VERSION: Final = "4.2.0"
 _CLUSTER: Final = "jobs"
 _DATA: Final = "/data"  # where the Kubernetes volume is mounted
+_USER: Final = 185  # of Spark's image
+# What an earlier build left would be in the wheel, or beside it.
+_BUILD: Final = "rm -rf build dist/*.whl && python -m build --wheel --outdir dist"
 _EXTENSIONS: Final = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -71,13 +76,15 @@ def bundle(spec: JobSpec) -> dict[str, Any]:
         "variables": {
             "source": {"description": "Folder, file or URI of the raw data"},
             "warehouse": {"description": "Where the tables are", "default": f"catalog:main.{spec.vertical}"},
-            "tracking_uri": {"description": "MLflow server, or env:NAME, where the variable holds its address"},
+            "tracking_uri": {
+                "description": "Address of the MLflow server, or databricks:scope/key, a secret that holds it"
+            },
             "spark_version": {"description": "A Databricks runtime with Spark 4.2: databricks clusters spark-versions"},
             "node_type": {"description": "Machine of driver and workers: databricks clusters list-node-types"},
         },
         # The wheel is built from the whole checkout, two folders up.
         "sync": {"paths": ["../.."], "exclude": ["**/.venv", "**/jars", "**/warehouse", "**/.setup"]},
-        "artifacts": {"wheel": {"type": "whl", "path": "../..", "build": "python -m build --wheel --outdir dist"}},
+        "artifacts": {"wheel": {"type": "whl", "path": "../..", "build": _BUILD}},
         "targets": {
             "dev": {"mode": "development", "default": True, "workspace": workspace},
             # A production bundle has one place and one owner: who deploys it.
@@ -127,7 +134,7 @@ def _databricks_task(spec: JobSpec, task: Task) -> dict[str, Any]:
         "python_wheel_task": {
             "package_name": PACKAGE,
             "entry_point": spec.vertical,
-            "parameters": [task.verb, *places, *spec.arguments, *task.arguments],
+            "parameters": [task.verb, *spec.arguments, *places],
         },
         "libraries": [{"whl": "../../dist/*.whl"}],
     }
@@ -143,11 +150,12 @@ def spark_applications(spec: JobSpec) -> list[dict[str, Any]]:
 
 
 def _spark_application(spec: JobSpec, job: Job) -> dict[str, Any]:
-    name, memory, cores = f"{spec.vertical}-{job.name}", f"{job.size.memory_gib}g", str(job.size.cores)
+    vertical = spec.vertical.replace("_", "-")  # names of Kubernetes have no underscores
+    name, memory, cores = f"{vertical}-{job.name.replace('_', '-')}", f"{job.size.memory_gib}g", str(job.size.cores)
     volumes = {
         f"spark.kubernetes.{role}.volumes.persistentVolumeClaim.data.{key}": value
         for role in ("driver", "executor")
-        for key, value in (("mount.path", _DATA), ("options.claimName", f"{spec.vertical}-data"))
+        for key, value in (("mount.path", _DATA), ("options.claimName", f"{vertical}-data"))
     }
     return {
         "apiVersion": "spark.apache.org/v1",
@@ -166,10 +174,9 @@ def _spark_application(spec: JobSpec, job: Job) -> dict[str, Any]:
                 f"{_DATA}/source",
                 "--warehouse",
                 f"{_DATA}/warehouse",
-                *spec.arguments,
             ],
             "sparkConf": {
-                "spark.kubernetes.container.image": f"accelerators-{spec.vertical}:latest",
+                "spark.kubernetes.container.image": f"accelerators-{vertical}:latest",
                 "spark.kubernetes.authenticate.driver.serviceAccountName": "spark",
                 "spark.kubernetes.driverEnv.MLFLOW_DFS_TMP": f"{_DATA}/models-on-their-way",
                 "spark.driver.cores": cores,
@@ -178,10 +185,11 @@ def _spark_application(spec: JobSpec, job: Job) -> dict[str, Any]:
                 "spark.executor.cores": cores,
                 "spark.executor.memory": memory,
                 **_EXTENSIONS,
-                "spark.eventLog.enabled": "true",
-                "spark.eventLog.dir": f"file://{_DATA}/spark-events",
                 **volumes,
             },
+            # A job is given up in time; its pod may write to the volume, which belongs to root at first.
+            "driverSpec": _pod(activeDeadlineSeconds=job.timeout_minutes * 60),
+            "executorSpec": _pod(),
             "applicationTolerations": {
                 "resourceRetainPolicy": "OnFailure",
                 "restartConfig": {"restartPolicy": "Never"},
@@ -189,6 +197,10 @@ def _spark_application(spec: JobSpec, job: Job) -> dict[str, Any]:
             "runtimeVersions": {"scalaVersion": "2.13", "sparkVersion": SPARK_VERSION},
         },
     }
+
+
+def _pod(**more: Any) -> dict[str, Any]:
+    return {"podTemplateSpec": {"spec": {"securityContext": {"fsGroup": _USER}, **more}}}
 
 
 def airflow(spec: JobSpec) -> str:
@@ -218,9 +230,9 @@ def _dag(spec: JobSpec, job: Job) -> list[str]:
     lines = [
         "",
         "with DAG(",
-        f'    dag_id="{spec.vertical}_{job.name}",',
-        f'    description="{job.summary}",',
-        f'    schedule="{job.cron}",',
+        f"    dag_id={_quoted(f'{spec.vertical}_{job.name}')},",
+        f"    description={_quoted(job.summary)},",
+        f"    schedule={_quoted(job.cron)},",
         "    start_date=START,",
         "    catchup=False,",
         "    max_active_runs=1,",
@@ -228,11 +240,17 @@ def _dag(spec: JobSpec, job: Job) -> list[str]:
         "):",
     ]
     for task in job.tasks:
-        words = " ".join([spec.vertical, task.verb, *spec.arguments, *task.arguments, "$ACCELERATORS_ARGUMENTS"])
-        lines.append(f'    {handles[task.verb]} = BashOperator(task_id="{task.verb}", bash_command="{words}")')
+        words = f"{shlex.join([spec.vertical, task.verb, *spec.arguments])} $ACCELERATORS_ARGUMENTS"
+        call = f"BashOperator(task_id={_quoted(task.verb)}, bash_command={_quoted(words)})"
+        lines.append(f"    {handles[task.verb]} = {call}")
     for task in job.tasks:
         lines += [f"    {handles[verb]} >> {handles[task.verb]}" for verb in task.after]
     return lines
+
+
+def _quoted(text: str) -> str:
+    """Return a text as Python writes it, between double quotes as the formatter wants; JSON's escapes are Python's."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _yaml(spec: JobSpec, *documents: Mapping[str, Any]) -> str:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 _ENOUGH: Final = 20
 _BINS: Final = 200
-_NOTABLE_AUC: Final = 0.95
+NOTABLE_AUC: Final = 0.95
+"""A column that alone ranks the label better is worth a look."""
+
+_PRESENCE: Final = ("a value", "no value")
 _AFTERWARDS: Final = {
     *(
         "reason",
@@ -39,11 +42,17 @@ _AFTERWARDS: Final = {
 
 @dataclass(frozen=True)
 class Sign:
-    """A sign that a column knows the label; without ``is_leak`` it is only worth a look."""
+    """A sign that a column knows the label; without ``is_leak`` it is only worth a look.
+
+    Args:
+        is_leak, confidence, reason: of the sign.
+        auc: how well the column alone ranks the label, where that is remarkable.
+    """
 
     is_leak: bool
     confidence: float
     reason: str
+    auc: float | None = None
 
 
 def giveaway(
@@ -53,7 +62,7 @@ def giveaway(
 
     A name says so when it holds a word of the label or of what comes after it, together with *reason*, *date*, *score*
     and the like. Values say so when the column alone ranks the label better than ``max_auc``, or when one of its two
-    values comes with the positive label only, in at least 20 rows.
+    values, its being there or its absence comes with the positive label only, in at least 20 rows.
 
     Args:
         column: the column.
@@ -64,17 +73,20 @@ def giveaway(
     """
     if named := _by_name(column.name, label, words):
         return Sign(True, 0.9, named)
-    counts = Counter(is_positive)
-    if min(counts[True], counts[False]) < _ENOUGH:
-        return None  # among so few, chance ranks well
-    auc = _auc(column, is_positive)
+    auc = alone(column, is_positive)
     if auc > max_auc:
-        return Sign(True, 0.95, f"alone it ranks the label with an AUC of {auc:.3f}")
+        return Sign(True, 0.95, f"alone it ranks the label with an AUC of {auc:.3f}", auc)
     if pure := _pure(column, is_positive):
         return Sign(True, 0.75, pure)
-    if auc > _NOTABLE_AUC:
-        return Sign(False, 0.6, f"alone it ranks the label with an AUC of {auc:.3f}: is it known beforehand?")
+    if auc > NOTABLE_AUC:
+        return Sign(False, 0.6, f"alone it ranks the label with an AUC of {auc:.3f}: is it known beforehand?", auc)
     return None
+
+
+def alone(column: Sampled, is_positive: Sequence[bool | None]) -> float:
+    """Return the AUC of the column as the only input, 0.5 with fewer than 20 rows of a label: there chance ranks well."""
+    counts = Counter(is_positive)
+    return 0.5 if min(counts[True], counts[False]) < _ENOUGH else _auc(column, is_positive)
 
 
 def _by_name(name: str, label: "Label", words: "Vocabulary") -> str:
@@ -108,12 +120,20 @@ def _keys(column: Sampled, is_ordered: bool) -> list[float | None]:
 
 
 def _pure(column: Sampled, is_positive: Sequence[bool | None]) -> str:
-    """Say whether one of the two values of a column comes with the positive label only."""
-    rows = Counter(text for text in column.texts if text is not None)
-    if len(rows) != 2:
-        return ""
-    hits = Counter(text for text, flag in zip(column.texts, is_positive, strict=True) if flag)
-    for value, count in rows.items():
-        if count >= _ENOUGH and hits[value] >= 0.99 * count and count < len(column.texts) / 2:
-            return f"all {count:,} rows with {value!r} have the positive label"
+    """Say whether one of the two values of a column, any value or none comes with the positive label only."""
+    if len({text for text in column.texts if text is not None}) == 2 and (found := _only(column.texts, is_positive)):
+        return f"all {found[1]:,} rows with {found[0]!r} have the positive label"
+    presence = [_PRESENCE[text is None] for text in column.texts]
+    if found := _only(presence, is_positive):
+        return f"all {found[1]:,} rows with {found[0]} have the positive label"
     return ""
+
+
+def _only(texts: Sequence[str | None], is_positive: Sequence[bool | None]) -> tuple[str, int] | None:
+    """Return a value, and its rows, that less than half of the rows have, nearly all of them positive."""
+    rows = Counter(text for text in texts if text is not None)
+    hits = Counter(text for text, flag in zip(texts, is_positive, strict=True) if flag)
+    for value, count in rows.items():
+        if count >= _ENOUGH and hits[value] >= 0.99 * count and count < len(texts) / 2:
+            return value, count
+    return None

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 _NEAR: Final = 0.1
 _LEAST: Final = 0.5
 _NAMED: Final = 0.9
-_NOT: Final = ("no ", "not ", "non ", "un", "in")
+_NOT: Final = {"no", "not", "non", "never"}
+_BEGINS_NOT: Final = ("non", "not", "no", "un", "in")
 _YES: Final = ("yes", "y", "true", "t", "1", "1.0", "ja", "oui", "si")
 _NO: Final = ("no", "n", "false", "f", "0", "0.0", "nein", "non", "-1")
 
@@ -104,7 +105,7 @@ def _score(column: Sampled, words: "Vocabulary", *, is_alone: bool) -> tuple[flo
     named = any(
         word in words_of(column.name) or (len(word) > 4 and word in column.name.lower()) for word in words.label
     )
-    told = any(_says(value, words.positive) for value in values)
+    told = any(_stance(value, words.positive, words.negative) > 0 for value in values)
     if len(values) != 2:
         # Called like a label and not one: named, so that the reason can be told. Scores and reasons of it have many values.
         is_it = named and len(words_of(column.name)) <= 2 and 0 < len(values) <= 10
@@ -150,7 +151,7 @@ def _positive(name: str, counts: Counter[str], told: str, words: "Vocabulary") -
                 "POSITIVE_UNKNOWN", f"{name!r} is never {told!r}.", f"One of {sorted(counts)}.", "Correct --positive."
             )
         return told, 1.0, "you said so"
-    is_opposite = any(word in name.lower() for word in words.opposite)
+    is_opposite = _stance(name, (*words.label, *words.positive), words.opposite) < 0
     said = {value: _sense(value, words) for value in counts}
     positives = [value for value in counts if said[value] > 0]
     negatives = [value for value in counts if said[value] < 0]
@@ -177,15 +178,33 @@ def _sense(value: str, words: "Vocabulary") -> int:
     >>> [_sense(value, words) for value in ("Yes", "0", "Churned", "Not churned", "Stayed", "red")]
     [1, -1, 1, -1, -1, 0]
     """
-    low = value.lower().strip()
+    low = value.lower().strip().rstrip(".")
     if low in _YES or low in _NO:
         return 1 if low in _YES else -1
-    if _says(low, words.negative):
-        return -1
-    if _says(low, words.positive):
-        return -1 if low.startswith(_NOT[:3]) else 1
+    return _stance(value, words.positive, words.negative)
+
+
+def _stance(text: str, positive: Sequence[str], negative: Sequence[str]) -> int:
+    """Return 1 when the first word that says something is positive, -1 when it is negative; a *not* turns it around.
+
+    Args:
+        text: a value or a name.
+        positive, negative: beginnings of words; what is both is negative.
+
+    >>> [_stance(text, ["left"], ["active"]) for text in ("is_active", "inactive", "InActive", "not left", "no", "x_left")]
+    [-1, 1, 1, -1, 0, 1]
+    """
+    own = words_of(text)
+    for place, word in enumerate(own):
+        turn = -1 if _NOT & set(own[:place]) or own[place - 1 : place] in (["un"], ["in"]) else 1
+        for start in ("", *_BEGINS_NOT):
+            if word.startswith(start) and (sense := _begins(word[len(start) :], negative, positive)):
+                return sense * turn * (-1 if start else 1)
     return 0
 
 
-def _says(value: str, words: Sequence[str]) -> bool:
-    return any(word in value.lower() for word in words)
+def _begins(word: str, negative: Sequence[str], positive: Sequence[str]) -> int:
+    for sense, known in ((-1, negative), (1, positive)):
+        if any(word == each or (len(each) > 3 and word.startswith(each)) for each in known):
+            return sense
+    return 0

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from shared.core.columns import words_of
 from shared.core.errors import ConfigError, DataError, did_you_mean
 from shared.core.kinds import Sampled
-from shared.features.giveaways import giveaway
+from shared.features.giveaways import NOTABLE_AUC, alone, giveaway
 from shared.features.label_role import Label, find_label
 
 RoleName = Literal[
@@ -99,12 +99,21 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Role:
-    """What one column is proposed for; ``confidence`` is 0 to 1, 1 where the user said so."""
+    """What one column is proposed for.
+
+    Args:
+        column: its name.
+        role: what it is proposed for.
+        confidence: 0 to 1, 1 where the user said so.
+        reason: in a few words.
+        auc: how well it alone ranks the label, where that is remarkable.
+    """
 
     column: str
     role: RoleName
     confidence: float
     reason: str
+    auc: float | None = None
 
 
 @dataclass(frozen=True)
@@ -285,10 +294,11 @@ def _log(columns: Sequence[Sampled], told: Told, entity: Role | None, times: Seq
     for role, words in _VALUE_WORDS.items():
         if role in _values_told(told):
             continue
-        named = [c for c in columns if c.kind.is_number and c.name not in own and _is_called(c.name, role, words)]
+        named = [c.name for c in columns if c.kind.is_number and c.name not in own and _is_called(c.name, role, words)]
         if named:
-            confidence = 0.85 if len(named) == 1 else 0.6
-            own[named[0].name] = Role(named[0].name, role, confidence, f"numbers, called {named[0].name}")
+            exact = [name for name in named if name.lower() == role]
+            best = (exact or named)[0]
+            own[best] = Role(best, role, 0.85 if exact or len(named) == 1 else 0.6, f"numbers, called {best}")
     rest = "not used: an event log gives times, numbers of events and amounts"
     return [own.get(column.name) or Role(column.name, "ignored", 0.9, rest) for column in columns]
 
@@ -318,13 +328,17 @@ def _feature(
         return useless
     # Of a text only whether one was written can rank the label before its words are known.
     looked_at = replace(column, texts=[_WRITTEN[text is None] for text in column.texts]) if is_text else column
-    sign = None if kept else giveaway(looked_at, label, is_positive, words, max_auc=max_auc)
-    if sign and sign.is_leak:
-        return Role(column.name, "leak", sign.confidence, sign.reason)
     role = _usable(column, max_levels)
+    if kept:
+        auc = alone(looked_at, is_positive)
+        is_notable = auc > NOTABLE_AUC
+        return Role(column.name, role.role, 1.0, f"{role.reason}; you said to keep it", auc if is_notable else None)
+    sign = giveaway(looked_at, label, is_positive, words, max_auc=max_auc)
+    if sign and sign.is_leak:
+        return Role(column.name, "leak", sign.confidence, sign.reason, sign.auc)
     if sign and role.role in ("numeric", "categorical", "time", "text"):
-        return Role(column.name, role.role, min(role.confidence, 0.6), f"{role.reason}; {sign.reason}")
-    return Role(column.name, role.role, 1.0, f"{role.reason}; you said to keep it") if kept else role
+        return Role(column.name, role.role, min(role.confidence, 0.6), f"{role.reason}; {sign.reason}", sign.auc)
+    return role
 
 
 def _useless(column: Sampled) -> Role | None:

@@ -20,7 +20,7 @@ from shared.ingest.failures import (
     type_failures,
     typed,
 )
-from shared.ingest.names import check_names, source_names
+from shared.ingest.names import check_names, declared_name, source_names
 from shared.ingest.source import Source
 from shared.ingest.text_lines import LINE, is_undecodable, text_lines
 from shared.quality.expectations import FAILURE_TYPE
@@ -84,10 +84,10 @@ def _keys(lines: DataFrame, source: Source, table: Table) -> list[str]:
         raise DataError(
             "EMPTY_FILE", f"{source.path} holds no JSON objects.", "One object a line.", "Check the export."
         )
-    declared = [name for name in counts if source.columns.get(name, name) in table.names]
+    declared = [name for name in counts if declared_name(name, source) in table.names]
     everywhere = max(counts.values())
     extra = [name for name, count in counts.items() if name not in declared and count == everywhere]
-    found = [source.columns.get(name, name) for name in [*declared, *extra]]
+    found = [name for each in [*declared, *extra] if (name := declared_name(each, source)) is not None]
     optional = [column.name for column in table.columns if column.nullable and column.name not in found]
     check_names([*found, *optional], source, table, source.path)
     mapped = {target: name for name, target in source.columns.items()}

@@ -31,9 +31,21 @@ def header_names(header: Sequence[str], source: Source, table: Table, file: str)
                 f"It looks like {likely!r}.",
                 "Set delimiter for this source.",
             )
-    mapped = [source.columns.get(name, name) for name in names]
-    check_names(mapped, source, table, file)
-    return [name if name in table.names else "" for name in mapped]
+    mapped = [declared_name(name, source) for name in names]
+    check_names([name for name in mapped if name is not None], source, table, file)
+    return [name if name and name in table.names else "" for name in mapped]
+
+
+def declared_name(name: str, source: Source) -> str | None:
+    """Return the declared name of a source's column, None for one that is ignored, whose name another may then have.
+
+    >>> source = Source(columns={"revenue": "amount"}, ignore=["amount", "note"])
+    >>> [declared_name(name, source) for name in ("revenue", "amount", "note", "day")]
+    ['amount', None, None, 'day']
+    """
+    if name in source.columns:
+        return source.columns[name]
+    return None if name in source.ignore else name
 
 
 def check_names(names: Sequence[str], source: Source, table: Table, origin: str) -> None:

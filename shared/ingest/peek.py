@@ -13,6 +13,7 @@ from typing import Any, Final
 from zlib import crc32
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -116,7 +117,7 @@ def peek(path: str, spark: Callable[[], SparkSession], *, entity: str = "", colu
     files = _files(place)
     match _format(files):
         case "parquet":
-            source, names, records = Source(format="parquet", path=path), *_parquet(files)
+            source, names, records = Source(format="parquet", path=path), *_parquet(files, place)
         case "json":
             source = Source(format="json", path=path)
             names, records = _json(files)
@@ -163,22 +164,56 @@ def _chosen(files: Sequence[Path]) -> list[Path]:
     return list(files[::step])
 
 
-def _parquet(files: Sequence[Path]) -> tuple[list[str], Iterator[pa.RecordBatch]]:
-    def batches() -> Iterator[pa.RecordBatch]:
-        for file in _chosen(files):
-            try:
-                yield from pq.ParquetFile(file).iter_batches()
-            except (pa.ArrowInvalid, OSError) as error:
-                reason = str(error).splitlines()[0]
-                raise DataError(
-                    "FILE_UNREADABLE", f"{file} cannot be read: {reason}.", "", "Check the export."
-                ) from error
+def _parquet(files: Sequence[Path], place: Path) -> tuple[list[str], Iterator[pa.RecordBatch]]:
+    """Return the columns of all files, with those that names of folders such as ``year=2024`` give, and the rows."""
+    chosen = _chosen(files)
+    schemas = [_schema(file) for file in chosen]
+    base = str(place if place.is_dir() else place.parent)
+    given = [str(file) for file in chosen]
+    try:
+        placed = ds.dataset(given, format="parquet", partitioning="hive", partition_base_dir=base).schema
+        known = pa.unify_schemas([*schemas, placed], promote_options="permissive")
+        options = {"schema": known, "partitioning": "hive", "partition_base_dir": base}
+        fragments = list(ds.dataset(given, format="parquet", **options).get_fragments())
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError("FILES_DIFFER", f"{place}: {reason}.", "Files of one kind.", "Check the export.") from error
 
-    found = batches()
-    first = next(found, None)
+    def batches() -> Iterator[pa.RecordBatch]:
+        for fragment in fragments:
+            try:
+                yield from fragment.to_batches(schema=known)
+            except (pa.ArrowInvalid, OSError) as error:
+                raise _unreadable(fragment.path, error) from error
+
+    rows = (batch for batch in batches() if batch.num_rows)
+    first = next(rows, None)
     if first is None:
         raise DataError("EMPTY_SOURCE", f"{files[0]} has no rows.", "At least one.", "Check the export.")
-    return first.schema.names, chain([first], found)
+    return known.names, chain([first], rows)
+
+
+def _schema(file: Path) -> pa.Schema:
+    """Return the columns of a file that Spark can read, too."""
+    try:
+        with pq.ParquetFile(file) as opened:
+            nanos = [each.name for each in opened.schema if "nanoseconds" in str(each.logical_type)]
+            schema = opened.schema_arrow
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(file, error) from error
+    if nanos:
+        raise DataError(
+            "NANOSECONDS",
+            f"{file} has times in nanoseconds, which Spark does not read: {nanos}.",
+            "Microseconds.",
+            "Write it anew, with pandas: to_parquet(…, coerce_timestamps='us', allow_truncated_timestamps=True).",
+        )
+    return schema
+
+
+def _unreadable(file: object, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0]
+    return DataError("FILE_UNREADABLE", f"{file} cannot be read: {reason}.", "", "Check the export.")
 
 
 def _json(files: Sequence[Path]) -> tuple[list[str], Iterator[Record]]:

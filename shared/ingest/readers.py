@@ -14,7 +14,7 @@ from shared.ingest import jdbc
 from shared.ingest.csv_files import read_csv
 from shared.ingest.failures import Parsed, converted, none_when_empty, record_failure, type_failures, typed
 from shared.ingest.json_lines import read_json
-from shared.ingest.names import check_mapping, check_names, header_names
+from shared.ingest.names import check_mapping, check_names, declared_name, header_names
 from shared.ingest.problems import explained
 from shared.ingest.source import Source
 from shared.ingest.text_lines import LINE, first_lines, is_undecodable, listed, text_lines
@@ -73,7 +73,8 @@ def conformed(rows: DataFrame, source: Source, table: Table, origin: str) -> Par
     Raises:
         DataError: columns are missing or not declared.
     """
-    renamed = rows.withColumnsRenamed(dict(source.columns))
+    ignored = [name for name in rows.columns if declared_name(name, source) is None]
+    renamed = rows.drop(*ignored).withColumnsRenamed(dict(source.columns))
     check_names([name for name in renamed.columns if name != SOURCE_FILE], source, table, origin)
     found = dict(renamed.dtypes)
     changed = {column.name: column.type for column in table.columns if found[column.name] != column.type}

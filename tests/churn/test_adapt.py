@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import random
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from churn.adapt import Told, as_yaml, look
+from churn.adapt import Told, as_text, as_yaml, look
 from churn.algorithms.silence import Histories, churn_share, histories, proposed_windows
 from churn.config import ChurnConfig
 from churn.ingest import sources_of, tables_of
@@ -100,6 +101,64 @@ def test_every_line_of_the_settings_gives_its_reason_and_doubt_is_marked(tmp_pat
     (code,) = [line for line in lines if "plan_code" in line and ": plan_code" in line]
     assert "# CHECK categorical 0.65: 7 whole numbers that seem to be codes" in code
     assert any("label: gone  # CHECK label 0.50" in line for line in lines)
+
+
+def plain(file: Path, **columns: Sequence[object]) -> str:
+    """Write columns beside an id, and a label of which every third row has left."""
+    whole = {
+        "customer_id": [f"C{row}" for row in range(120)],
+        **columns,
+        "churned": [row % 3 == 0 for row in range(120)],
+    }
+    with file.open("w", newline="") as text:
+        writer = csv.writer(text)
+        writer.writerow(whole)
+        writer.writerows(zip(*whole.values(), strict=True))
+    return str(file)
+
+
+def settings(path: str, **told: Any) -> ChurnConfig:
+    return ChurnConfig.load(as_yaml(look(path, Told(**told))), overrides=[f"source={path}"])
+
+
+def test_names_that_yaml_reads_otherwise_are_names(tmp_path: Path) -> None:
+    words = {name: [row % 7 for row in range(120)] for name in ("No", "Yes", "Null", "tenure")}
+    when = [f"{row % 28 + 1:02d}.01.2024" for row in range(120)]
+    levels = ["ab"[row % 2] for row in range(120)]
+
+    config = settings(plain(tmp_path / "t.csv", **words, On=when, Off=levels))
+
+    assert config.data
+    assert {"no", "yes", "null", "on", "off"} <= set(config.data.columns)
+    assert config.data.slices == ("off",)
+
+
+def test_a_leak_that_is_kept_does_not_stop_the_training_that_follows(tmp_path: Path) -> None:
+    path = plain(
+        tmp_path / "t.csv", tenure=[row % 7 for row in range(120)], score=[5 * (row % 3 == 0) for row in range(120)]
+    )
+
+    assert settings(path).max_single_auc == ChurnConfig().max_single_auc
+    assert settings(path, keep=("score",)).max_single_auc == 1.0
+    assert settings(path, keep=("tenure",)).max_single_auc == ChurnConfig().max_single_auc
+
+
+def test_what_nearly_ranks_the_label_alone_is_named_on_the_screen(tmp_path: Path) -> None:
+    near = [100 * (row % 3 == 0) + row % 5 if row % 40 else 2 for row in range(120)]
+    adapted = look(plain(tmp_path / "t.csv", tenure=[row % 7 for row in range(120)], near=near), Told())
+
+    assert adapted.proposal.of("leak") == []
+    assert "nearly ranks the outcome alone: near." in as_text(adapted, tmp_path / "local.yaml")
+
+
+def test_room_is_made_for_rows_with_a_value_that_cannot_be_read(tmp_path: Path) -> None:
+    columns = {
+        f"x{place}": [(row, "?!")[row in (7 * place, 7 * place + 1)] for row in range(120)] for place in range(6)
+    }
+
+    text = as_yaml(look(plain(tmp_path / "t.csv", **columns), Told()))
+
+    assert "max_failed_share: 0.13  # CHECK: 10.0% of the rows go to quarantine, as values cannot be read" in text
 
 
 @pytest.mark.slow

@@ -40,3 +40,9 @@ def lint(folder: Path) -> None:
     for command in (("-m", "ruff", "check", "."), ("-m", "ruff", "format", "--check", "."), ("-c", imports)):
         done = python(*command, folder=folder)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def check_types(folder: Path) -> None:
+    """Hold a repository to the types of this one, which takes a minute."""
+    done = python("-m", "mypy", "--cache-dir", str(folder / ".mypy_cache"), folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,13 +1,13 @@
 """A vertical taken out of the monorepo, and a vertical that has just been written, stand alone."""
 
-import json
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.contract.repository import VERTICALS, furnished, lint, python, shared_core, small
+from shared.cli.repository import NEEDED, TOP, shared_files
+from tests.contract.repository import ROOT, VERTICALS, check_types, furnished, lint, python, shared_core
 
 
 @pytest.mark.parametrize("name", VERTICALS)
@@ -28,37 +28,55 @@ def test_an_export_holds_one_vertical_and_all_that_a_repository_needs(name: str,
     assert b"pyproject.toml" in ignored.stdout
 
 
+def test_files_of_ones_own_beside_the_code_are_not_copied(tmp_path: Path) -> None:
+    for name in (*NEEDED, ".env", "customers.csv", "dump.sql", "shared/.secret", "shared/a.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    for folder in ("tests", "docs", "benchmarks"):
+        (tmp_path / folder).mkdir()
+
+    copied = {path.relative_to(tmp_path).as_posix() for path in shared_files(tmp_path, [])}
+
+    assert copied == {*NEEDED, "shared/a.py"} - {"pyproject.toml", "Makefile", "README.md"}
+
+
+def test_every_file_at_the_top_is_copied_or_written() -> None:
+    known = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    if not known:
+        pytest.skip("no git repository, whose files could be listed")
+
+    assert {name for name in known.split() if "/" not in name} <= set(TOP)
+
+
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("name", VERTICALS)
-def test_an_export_passes_its_own_tests_and_runs(name: str, tmp_path: Path) -> None:
+def test_an_export_passes_its_checks_and_quick_tests(name: str, tmp_path: Path) -> None:
     assert shared_core("export", name, "--to", str(tmp_path / "alone")).returncode == 0
     alone = furnished(tmp_path / "alone")
 
     lint(alone)
-    chosen = ["tests/contract/test_verticals.py", "tests/test_tree.py", f"tests/{name}/test_config.py"]
+    check_types(alone)
+    chosen = ["tests/test_tree.py", f"tests/{name}/test_config.py", f"{name}/algorithms"]
     tested = python("-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, folder=alone)
     assert tested.returncode == 0, tested.stdout
-    ran = python("-m", name, "run", "--json", *small(name), folder=alone)
-    assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout)["warehouse"] == "warehouse"
+    verbs = python("-m", name, "--help", folder=alone)
+    assert verbs.returncode == 0, verbs.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_new_vertical_in_an_empty_folder_passes_its_tests_and_the_contract_and_runs(tmp_path: Path) -> None:
+def test_a_new_vertical_in_an_empty_folder_passes_its_checks_and_tests_which_run_it(tmp_path: Path) -> None:
     done = shared_core("new-vertical", "card_risk", "--to", str(tmp_path / "new"))
     assert done.returncode == 0, done.stderr
     new = furnished(tmp_path / "new")
 
     lint(new)
-    chosen = ["tests/card_risk", "tests/test_tree.py", "tests/contract/test_verticals.py"]
+    check_types(new)
     once = "not template and not done_twice and not what_it_did"  # the template itself passes these
+    chosen = ["tests/card_risk", "tests/test_tree.py"]
     tested = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "", *chosen, "-k", once, folder=new)
     assert tested.returncode == 0, tested.stdout
-    ran = python("-m", "card_risk", "run", "--json", "--set=sample.rows=600", folder=new)
-    assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout)["vertical"] == "card_risk"
 
 
 def test_a_new_vertical_beside_others_keeps_every_import_rule(tmp_path: Path) -> None:

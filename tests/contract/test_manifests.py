@@ -4,10 +4,12 @@ import ast
 import json
 import os
 import re
+import shlex
 import tomllib
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from churn.pipeline import VERTICAL
 from shared.__main__ import main
 from shared.cli.app import command_line
 from shared.deploy import manifests
+from shared.deploy.jobs import JobSpec
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "churn" / "deploy" / "databricks.yml"
@@ -151,6 +154,26 @@ def test_each_job_is_one_application_of_the_image() -> None:
         assert spec["pyFiles"].removeprefix("local://") in image
         assert f"apache/spark:{spec['runtimeVersions']['sparkVersion']}-" in image
     assert f"pyspark=={manifests.SPARK_VERSION}" in (ROOT / "requirements.lock").read_text()
+
+
+def test_names_arguments_and_summaries_of_any_kind_are_written_as_the_platform_reads_them() -> None:
+    job = replace(JOBS.jobs[0], name="re_train", summary='Says "go" and \\ ends', timeout_minutes=7)
+    spec = JobSpec("card_risk", (job,), arguments=("--set", "costs.note=it's 5 $", "--warehouse", "mine"))
+    application = manifests.spark_applications(spec)[0]
+    task = manifests.bundle(spec)["resources"]["jobs"]["card_risk_re_train"]["tasks"][0]
+    dag = next(node for node in ast.parse(manifests.airflow(spec)).body if isinstance(node, ast.With))
+    texts = [node.value for node in ast.walk(dag) if isinstance(node, ast.Constant)]
+
+    names = [application["metadata"]["name"], *application["metadata"]["labels"].values()]
+    names += [value for key, value in application["spec"]["sparkConf"].items() if key.endswith("claimName")]
+    assert "card-risk-data" in names
+    assert [name for name in names if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name)] == []
+    assert application["spec"]["driverSpec"]["podTemplateSpec"]["spec"]["activeDeadlineSeconds"] == 7 * 60
+    assert task["python_wheel_task"]["parameters"][:4] == ["ingest", *spec.arguments[:3]]
+    assert task["python_wheel_task"]["parameters"].index("${var.warehouse}") > 5  # the platform's wins
+    assert job.summary in texts
+    command = next(text for text in texts if isinstance(text, str) and text.startswith("card_risk ingest"))
+    assert shlex.split(command) == ["card_risk", "ingest", *spec.arguments, "$ACCELERATORS_ARGUMENTS"]
 
 
 def closed(schema: Any) -> Any:

@@ -7,10 +7,15 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
+from contextlib import suppress
+from email.parser import Parser
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from shared.core import jars
 from tests.churn.conftest import SMALL
@@ -35,6 +40,38 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next((source / "dist").glob("*.whl"))
 
 
+_GATE = """
+import sys
+from importlib.machinery import PathFinder
+
+class Gate:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return None if name.partition(".")[0] in {denied!r} else PathFinder.find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Gate
+"""
+
+
+def denied(wheel: Path) -> set[str]:
+    """Return the modules of the packages that neither the wheel asks for nor a cluster has: there they are missing."""
+    metadata = next(name for name in ZipFile(wheel).namelist() if name.endswith(".dist-info/METADATA"))
+    asked = Parser().parsestr(ZipFile(wheel).read(metadata).decode()).get_all("Requires-Dist", [])
+    allowed: set[str] = set()
+    wanted = [*asked, "pyspark", "delta-spark", "py4j", "pip", "setuptools"]
+    while wanted:
+        requirement = Requirement(wanted.pop())
+        name = canonicalize_name(requirement.name)
+        is_needed = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if name not in allowed and is_needed:
+            allowed.add(name)
+            with suppress(PackageNotFoundError):
+                wanted += distribution(name).requires or []
+    owners = packages_distributions().items()
+    own = {"shared", "churn"}
+    return {module for module, names in owners if not {canonicalize_name(name) for name in names} & allowed} - own
+
+
 Installed = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -44,7 +81,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     home = tmp_path_factory.mktemp("clean")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", home / "env"], check=True)
     folder = next((home / "env" / "lib").glob("python*/site-packages"))
-    (folder / "packages.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    (folder / "packages.pth").write_text(sysconfig.get_paths()["purelib"] + "\nimport gate\n")
+    (folder / "gate.py").write_text(_GATE.format(denied=denied(wheel)))
     python = home / "env" / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel]
     subprocess.run(pip, check=True)
@@ -69,6 +107,14 @@ def test_the_wheel_holds_every_file_that_the_code_reads(wheel: Path) -> None:
 
     assert wanted <= set(ZipFile(wheel).namelist())
     assert "shared/core/jars.lock" in wanted
+
+
+def test_a_task_can_export_with_what_the_wheel_asks_for_and_has_nothing_else(installed: Installed) -> None:
+    exports = installed("python", "-c", "import onnx, onnxruntime, sqlglot, shared.deploy.export")
+    others = installed("python", "-c", "import chispa")
+
+    assert exports.returncode == 0, exports.stderr
+    assert "No module named 'chispa'" in others.stderr
 
 
 def test_the_wheel_runs_from_where_it_was_installed(installed: Installed) -> None:

@@ -29,5 +29,5 @@ VERTICAL = Vertical(
     },
     others={},
     in_run={"promote": promote_or_keep},
-    jobs=JOBS.verbs,
+    jobs=JOBS,
 )

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -12,6 +13,7 @@ from pyspark.sql import SparkSession
 from shared.cli.app import Vertical, command_line, main
 from shared.core.errors import ConfigError, DataError, EnvironmentProblem, ModelError
 from shared.core.run import RunConfig, StepResult
+from shared.deploy.jobs import Job, JobSpec, Size, Task
 
 
 class Config(RunConfig):
@@ -160,15 +162,33 @@ def test_a_login_in_an_address_is_refused_and_not_repeated(spark: SparkSession, 
     assert "hunter2" not in result.output
 
 
-def test_a_job_runs_its_verbs_in_order(spark: SparkSession, tmp_path: Path) -> None:
-    group = command_line(
-        replace(VERTICAL, jobs={"twice": ("count", "again"), "later": ("unknown",)}, others={"again": count})
-    )
+def jobs(*verbs: str) -> JobSpec:
+    job = Job("twice", "Twice.", "0 4 * * *", tuple(Task(verb) for verb in verbs), Size(workers=0), 50)
+    return JobSpec("example", (job,), arguments=("--set", "rows=7", "--source", "nine"))
 
-    result = CliRunner().invoke(group, ["job", "twice", "--json", "--warehouse", str(tmp_path)])
 
-    assert [step["step"] for step in json.loads(result.stdout)["steps"]] == ["count", "again"]
-    assert CliRunner().invoke(group, ["job", "later"]).exit_code == 2
+def test_a_job_runs_its_verbs_in_order_with_its_arguments_below_those_given(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    group = command_line(replace(VERTICAL, jobs=jobs("count", "again"), others={"again": count}))
+
+    def outcome(*given: str) -> dict[str, Any]:
+        result = CliRunner().invoke(group, ["job", "twice", "--json", "--warehouse", str(tmp_path), *given])
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+    own, other = outcome(), outcome("--set", "rows=2", "--source", "elsewhere")
+
+    assert [step["step"] for step in own["steps"]] == ["count", "again"]
+    assert (own["source"], own["steps"][0]["rows_read"]) == ("nine", 7)
+    assert (other["source"], other["steps"][0]["rows_read"]) == ("elsewhere", 2)
+
+
+def test_a_job_with_a_verb_that_is_no_step_is_refused() -> None:
+    with pytest.raises(ConfigError, match="verb 'cuont'") as found:
+        command_line(replace(VERTICAL, jobs=jobs("cuont")))
+
+    assert found.value.code == "JOB_INVALID"
 
 
 @pytest.mark.parametrize(("source", "code"), [("nine", None), ("data", 3)])

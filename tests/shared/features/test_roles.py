@@ -15,8 +15,8 @@ WORDS = Vocabulary(
     entity=("customer", "account", "user"),
     label=("churn", "churned", "exited", "attrition", "left", "retained"),
     positive=("churn", "left", "attrited"),
-    negative=("stay", "existing"),
-    opposite=("retain",),
+    negative=("stay", "existing", "active", "renew"),
+    opposite=("retain", "active", "renew"),
     after=("cancellation",),
 )
 
@@ -92,13 +92,79 @@ def test_every_kind_of_column_gets_its_role_and_a_reason() -> None:
         ("is_retained", ("0", "1"), "0"),
         ("status_left", ("Left", "Stayed"), "Left"),
         ("Churn", ("churned", "not churned"), "churned"),
+        ("inactive", ("1", "0"), "1"),
+        ("is_inactive", ("yes", "no"), "yes"),
+        ("IsInActive", ("1", "0"), "1"),
+        ("is_active", ("0", "1"), "0"),
+        ("not_renewed", ("1", "0"), "1"),
+        ("renewed", ("0", "1"), "0"),
+        ("non_retained", ("1", "0"), "1"),
+        ("not_churned", ("0", "1"), "0"),
+        ("status", ("Inactive", "Active"), "Inactive"),
+        ("status", ("not renewed", "renewed"), "not renewed"),
     ],
 )
 def test_the_positive_value_is_the_one_that_says_it_happened(name: str, values: tuple[str, str], positive: str) -> None:
-    found = proposed(table(tenure=TENURE, **{name: [values[0] if left else values[1] for left in LEFT]}))
+    columns = table(tenure=TENURE, **{name: [values[0] if left else values[1] for left in LEFT]})
+    found = proposed(columns, label=name)
 
     assert found.label
+    assert found.label.confidence >= SURE
     assert (found.label.column, found.label.positive, found.label.share) == (name, positive, 0.25)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [10 + row % 37 for row in range(ROWS)],
+        ["sent"] * ROWS,
+        ["ABC"[row % 3] for row in range(ROWS)],
+    ],
+)
+def test_a_column_filled_in_for_leavers_only_is_a_leak(values: list[Any]) -> None:
+    half = [value if left and row % 2 else None for row, (value, left) in enumerate(zip(values, LEFT, strict=True))]
+    found = roles(proposed(table(tenure=TENURE, winback=half, churned=LEFT)))["winback"]
+
+    assert (found.role, found.auc) == ("leak", None)
+    assert "rows with a value have the positive label" in found.reason
+
+
+def test_a_column_missing_here_and_there_is_no_leak() -> None:
+    some = [value if row % 4 else None for row, value in enumerate(TENURE)]
+
+    assert roles(proposed(table(tenure=some, churned=LEFT)))["tenure"].role == "numeric"
+
+
+def test_a_kept_column_says_how_well_it_ranks_the_label_alone() -> None:
+    columns = table(tenure=TENURE, copy=[2 * left for left in LEFT], churned=LEFT)
+
+    left_out, kept = roles(proposed(columns))["copy"], roles(proposed(columns, keep=("copy",)))["copy"]
+
+    assert (left_out.role, left_out.auc) == ("leak", 1.0)
+    assert (kept.role, kept.confidence, kept.auc) == ("numeric", 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("revenue", "amount"), {"revenue": "ignored", "amount": "amount"}),
+        (("items", "Quantity"), {"items": "ignored", "Quantity": "quantity"}),
+    ],
+)
+def test_of_the_values_of_a_log_the_one_called_like_the_role_is_preferred(
+    names: tuple[str, str], expected: Mapping[str, str]
+) -> None:
+    whole = {
+        "user_id": [row % 40 for row in range(ROWS)],
+        "order_date": [f"2024-01-{row % 28 + 1:02d}" for row in range(ROWS)],
+        **{name: [row % 17 + 0.5 for row in range(ROWS)] for name in names},
+    }
+    columns = [column(name, [str(value) for value in values]) for name, values in whole.items()]
+
+    found = roles(proposed(columns))
+
+    assert {name: found[name].role for name in names} == expected
+    assert all(role.confidence >= SURE for role in found.values())
 
 
 def test_of_two_values_that_say_nothing_the_rarer_is_proposed_with_doubt() -> None:

@@ -157,3 +157,33 @@ def test_a_path_that_is_not_here_is_a_usage_error(path: str, tmp_path: Path) -> 
         peek(path if "://" in path else str(tmp_path / path), no_spark)
 
     assert raised.value.exit_code == 2
+
+
+def test_folders_of_parquet_give_their_column_and_files_may_lack_one(tmp_path: Path) -> None:
+    for year, columns in ((2023, {"a": [1, 2], "b": ["x", "y"]}), (2024, {"b": ["z"]}), (2025, {"a": [2.5], "c": [1]})):
+        (tmp_path / f"year={year}").mkdir()
+        pq.write_table(pa.table(columns), tmp_path / f"year={year}" / "part.parquet")
+
+    found = {column.name: column for column in looked(tmp_path).columns}
+
+    assert set(found) == {"a", "b", "c", "year"}
+    assert found["year"].texts == ["2023", "2023", "2024", "2025"]
+    assert found["a"].numbers == [1, 2, None, 2.5]
+    assert found["c"].texts == [None, None, None, "1"]
+
+
+def test_nanoseconds_which_spark_refuses_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    times = pa.array([1, 2], pa.timestamp("ns"))
+    pq.write_table(pa.table({"a": [1, 2], "at": times}), tmp_path / "t.parquet")
+
+    with pytest.raises(AcceleratorError, match=r"nanoseconds.*\['at'\]") as found:
+        looked(tmp_path / "t.parquet")
+
+    assert found.value.code == "NANOSECONDS"
+
+
+@pytest.mark.parametrize("unit", ["ms", "us"])
+def test_coarser_times_of_parquet_are_read(unit: str, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1, 2], "at": pa.array([1_000, 2_000], pa.timestamp(unit))}), tmp_path / "t.parquet")
+
+    assert looked(tmp_path / "t.parquet").columns[1].kind.type == "timestamp"

@@ -6,6 +6,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
@@ -97,6 +99,25 @@ def test_files_with_another_order_of_columns_do_not_mix_them_up(
         good, wrong = rows[:2], rows[2:]
         assert [(r["bill_id"], r["name"], r["amount"]) for r in good] == [(1, "Ann", 2.5), (2, "Bob", 3.5)]
         assert [reasons(row) for row in wrong] == [[("type", "amount", "abc")], [("type", "amount", "xyz")]]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet", "words"])
+def test_an_ignored_column_may_have_the_name_that_another_is_mapped_to(
+    kind: str, spark: SparkSession, write: Write
+) -> None:
+    table = Table("silver_test_sales", (Column("bill_id", "int"), Column("amount", "double")), key=("bill_id",))
+    content = {
+        "csv": "bill_id,revenue,amount\n1,2.5,9.0\n",
+        "words": "bill_id revenue amount\n1 2.5 9.0\n",
+        "json": '{"bill_id": 1, "revenue": 2.5, "amount": 9.0}\n',
+    }
+    path = write(content.get(kind, ""), f"sales.{kind}")
+    if kind == "parquet":
+        pq.write_table(pa.table({"bill_id": pa.array([1], pa.int32()), "revenue": [2.5], "amount": [9.0]}), path)
+
+    row = rows_of(spark, path, kind, table, columns={"revenue": "amount"}, ignore=("amount",))[0]
+
+    assert (row["amount"], reasons(row)) == (2.5, [])
 
 
 def test_ignored_columns_do_not_shift_the_reasons(spark: SparkSession, write: Write) -> None:
