@@ -33,6 +33,7 @@ from shared.core.session import SessionConfig, get_session, stop
 from shared.monitoring import drift
 from shared.monitoring.alerts import Alert
 from shared.monitoring.bins import learn
+from shared.monitoring.history import ModelKey
 from shared.monitoring.profile import profile
 from shared.monitoring.watch import Found, Watched, judge
 
@@ -157,7 +158,7 @@ def _monitored(
         by_window = {name: [p for p in profiles if p.window == name] for name in {p.window for p in profiles}}
         drifts = [d for name in by_window for d in drift.of_window(name, by_window, baseline, bins, config.monitoring)]
         until = snapshots.taught_until.isoformat()
-        watched = Watched(("churn", 1), bins, baseline, {}, LABEL, PROBABILITY, watched_after=until)
+        watched = Watched(ModelKey("churn", 1, ""), bins, baseline, {}, LABEL, PROBABILITY, watched_after=until)
         found.append(judge(profiles, drifts, {}, watched, config.monitoring))
     return found
 

@@ -1,8 +1,8 @@
-"""Watch the champion: every snapshot is a window; of a table of customers, which has no dates, every version of it is one.
+"""Watch the champion: a window is a snapshot ``label.every_days`` after the last one that was watched.
 
-A window is computed once for a model and looked up afterwards, so monitoring again without new data changes nothing.
-Bins and baseline are learned from the rows the model was trained on, the first time it is watched, and stored with its
-training run.
+Of a table of customers, which has no dates, a version with other rows than the one before is a window. Each is computed
+once for a model and looked up afterwards, so monitoring again without new data changes nothing. Bins and baseline are
+learned from the rows the model was trained on, the first time it is watched, and stored with its training run.
 """
 
 from collections.abc import Mapping
@@ -25,23 +25,25 @@ from churn.train import MODEL
 from shared.core import clock
 from shared.core.errors import DataError, ModelError
 from shared.core.run import StepResult
+from shared.delta import lineage
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.monitoring import history, metrics, quality
-from shared.monitoring.alerts import KINDS, Alert, Condition
+from shared.monitoring.alerts import KINDS, Alert
 from shared.monitoring.bins import ColumnBins, learn
 from shared.monitoring.drift import judged_against
+from shared.monitoring.history import ModelKey
 from shared.monitoring.profile import profile
 from shared.monitoring.quality import Rejected
 from shared.monitoring.sinks import deliver
-from shared.monitoring.watch import Found, Tables, Watched, look
+from shared.monitoring.watch import Found, Tables, Watched, frequent, limited, look
 from shared.registry import models, tracking
 from shared.report import html
 from shared.report import monitoring as page
 
 PROFILES, DRIFTS = "ops_churn_profile_metrics", "ops_churn_drift_metrics"
 PERFORMANCES, ALERTS = "ops_churn_performance_metrics", "ops_churn_alerts"
-_DOCUMENT = "monitoring"
+_DOCUMENT = "baseline"
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,11 @@ def monitor(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult
     """
     standing = stand(spark, config, run_id)
     found, champion = standing.found, standing.champion
-    fired = _raise(spark, config, standing, run_id)
     path = tracking.local_folder(config) / "reports" / "monitoring.html"
-    html.write_text(page.render(_page(standing, config, run_id)), path)
-    if config.monitoring.sinks.textfile:
-        text = metrics.exposition(MODEL, _figures(standing, config))
-        metrics.write_textfile(Path(config.monitoring.sinks.textfile), text)
+    try:
+        _show(config, standing, path, run_id)
+    finally:  # what cannot be shown is alerted all the same
+        fired = send(spark, config, standing, run_id)
     if fired and config.monitoring.fail_on_alert:
         raise DataError(
             "ALERTS_FIRED", f"{len(fired)} new: {'; '.join(map(_sentence, fired))}.", "None.", f"Look at {path}."
@@ -96,9 +97,13 @@ def monitor(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult
     )
 
 
-def condition(spark: SparkSession, config: ChurnConfig, run_id: str) -> Condition:
-    """Bring monitoring up to date and say how the champion stands in the newest windows; what retraining decides by."""
-    return stand(spark, config, run_id).found.condition
+def _show(config: ChurnConfig, standing: Standing, path: Path, run_id: str) -> None:
+    """Write the figures for Prometheus and the page, which is kept with the model it tells of: ``path`` may be lost."""
+    if config.monitoring.sinks.textfile:
+        text = metrics.exposition(MODEL, _figures(standing, config))
+        metrics.write_textfile(Path(config.monitoring.sinks.textfile), text)
+    html.write_text(page.render(_page(standing, config, run_id)), path)
+    tracking.connect(config, MODEL).log_artifact(standing.champion.run.info.run_id, str(path))
 
 
 def stand(spark: SparkSession, config: ChurnConfig, run_id: str) -> Standing:
@@ -123,8 +128,9 @@ def stand(spark: SparkSession, config: ChurnConfig, run_id: str) -> Standing:
         watched,
         _tables(warehouse),
         config.monitoring,
-        window=_window(config, version),
+        window=_window(spark, config, version, run_id),
         run_id=run_id,
+        every_days=None if config.shape == "customers" else config.label.every_days,
         is_judged=~F.col(SPLIT).isin("train", "validation") if config.split.by == "customer" else None,
         rejected=rejected,
     )
@@ -135,10 +141,11 @@ def _tables(warehouse: Warehouse) -> Tables:
     return Tables(*(warehouse.table(name) for name in (PROFILES, DRIFTS, PERFORMANCES, ALERTS)))
 
 
-def _window(config: ChurnConfig, version: int) -> Column:
-    if config.shape == "customers":
-        return F.lit(f"version-{version:06d}")
-    return F.col(SNAPSHOT_DATE).cast("string")
+def _window(spark: SparkSession, config: ChurnConfig, version: int, run_id: str) -> Column:
+    if config.shape != "customers":
+        return F.col(SNAPSHOT_DATE).cast("string")
+    since = lineage.unchanged_since(spark, Warehouse(config.warehouse), FEATURES, version, run_id, "monitor")
+    return F.lit(f"version-{since:06d}")
 
 
 def _watched(
@@ -152,13 +159,14 @@ def _watched(
         document = _learned(spark, config, champion, model)
         tracking.write_document(champion.run, _DOCUMENT, document)
     return Watched(
-        (champion.name, champion.version),
+        ModelKey(champion.name, champion.version, champion.run.info.run_id),
         [ColumnBins.of(values) for values in document["bins"]],
         [history.profile_of(row) for row in document["baseline"]],
         evaluation["test"],
         LABEL,
         PROBABILITY,
         _slices(config, rows),
+        document["slices"],
         document["trained_until"],
     )
 
@@ -170,33 +178,51 @@ def _slices(config: ChurnConfig, rows: DataFrame) -> Mapping[str, Column]:
 def _learned(
     spark: SparkSession, config: ChurnConfig, champion: models.Registered, model: PipelineModel
 ) -> dict[str, Any]:
-    """Return bins and profiles of the rows the champion was trained on, at the version that it was."""
+    """Return bins and profiles of the rows the champion was trained on, at the version that it was.
+
+    Predictions are those of the validation rows: on the rows it was fitted on a forest is surer than it is ever after.
+    In a table of customers these are in every window again, so there predictions are those of all rows.
+    """
     version = tracking.tables_of(champion.run)[FEATURES].version
     inputs = tracking.read_document(champion.run, "training")["inputs"]
-    taught = read(spark, Warehouse(config.warehouse).table(FEATURES), version).where(
-        F.col(SPLIT).isin("train", "validation")
-    )
-    baseline = model.transform(taught.where(F.col(SPLIT) == "train")).cache()
+    there = read(spark, Warehouse(config.warehouse).table(FEATURES), version)
+    taught = there.where(F.col(SPLIT).isin("train", "validation"))
+    slices = _slices(config, taught)
+    of_inputs = taught.where(F.col(SPLIT) == "train").cache()
+    scored = there if config.shape == "customers" else taught.where(F.col(SPLIT) == "validation")
+    of_scores = model.transform(scored).cache()
     try:
-        bins = learn(baseline, numeric=[*inputs["numeric"], PROBABILITY], categorical=inputs["categorical"])
-        profiles = profile(baseline, bins, slices=_slices(config, taught))
+        kept = frequent(of_inputs, slices, config.monitoring.slices)
+        learned = [
+            (of_inputs, learn(of_inputs, numeric=inputs["numeric"], categorical=inputs["categorical"])),
+            (of_scores, learn(of_scores, numeric=[PROBABILITY], categorical=[])),
+        ]
+        profiles = [each for rows, bins in learned for each in profile(rows, bins, slices=limited(slices, kept))]
     finally:
-        baseline.unpersist()
+        of_inputs.unpersist()
+        of_scores.unpersist()
     last = taught.agg(F.max(SNAPSHOT_DATE).cast("string")).collect()[0][0]
     return {
         "features_version": version,
         "trained_until": last,
-        "bins": [each.as_dict() for each in bins],
+        "slices": kept,
+        "bins": [each.as_dict() for _, bins in learned for each in bins],
         "baseline": [history.profile_row(each) for each in profiles],
     }
 
 
-def _raise(spark: SparkSession, config: ChurnConfig, standing: Standing, run_id: str) -> list[Alert]:
-    """Send the alerts that were not sent yet, and note them; what was not delivered is sent again the next time."""
+def send(spark: SparkSession, config: ChurnConfig, standing: Standing, run_id: str) -> list[Alert]:
+    """Send the alerts that were not sent yet, note them and return them.
+
+    What was not delivered is not noted, so it is sent again the next time.
+
+    Raises:
+        AcceleratorError: a sink failed; the others have them.
+    """
     ref, model = Warehouse(config.warehouse).table(ALERTS), standing.watched.model
     sent = {(row["window"], row["kind"], row["subject"]) for row in history.of_model(spark, ref, model)}
     fresh = [each for each in standing.found.alerts if (each.window, each.kind, each.subject) not in sent]
-    deliver(fresh, {"vertical": MODEL, "model_version": model[1], "run_id": run_id}, config.monitoring.sinks)
+    deliver(fresh, {"vertical": MODEL, "model_version": model.version, "run_id": run_id}, config.monitoring.sinks)
     key = {f"{each.window} {each.kind} {each.subject}" for each in fresh}
     rows = [each.as_dict() for each in fresh]
     history.append(spark, ref, history.ALERTS, rows, model=model, run_id=run_id, key=key)
@@ -232,7 +258,7 @@ def _figures(standing: Standing, config: ChurnConfig) -> metrics.Figures:
         "monitor_brier": last.brier if last else None,
         "monitor_ece": last.ece if last else None,
         "monitor_rows_rejected_ratio": standing.rejected[-1].share if standing.rejected else None,
-        "model_version": standing.watched.model[1],
+        "model_version": standing.watched.model.version,
     }
 
 

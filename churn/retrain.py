@@ -11,10 +11,10 @@ from pyspark.sql import SparkSession
 
 from churn.config import ChurnConfig, as_trained
 from churn.evaluate import evaluate
-from churn.monitor import condition
+from churn.monitor import Standing, send, stand
 from churn.promote import promote_or_keep
 from churn.train import MODEL, train
-from shared.core.errors import DataError
+from shared.core.errors import AcceleratorError, DataError
 from shared.core.run import Step, StepResult
 from shared.monitoring.alerts import Condition
 from shared.registry import tracking
@@ -29,23 +29,38 @@ def retrain(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult
     Ingestion and features are as the steps before left them. The settings are the champion's.
 
     Raises:
-        DataError: RETRAIN_DATA_BROKEN; nothing is trained on data that monitoring takes for broken.
+        DataError: RETRAIN_DATA_BROKEN; nothing is trained on data that monitoring takes for broken, and the alerts that
+            were not sent yet are.
     """
     champion = find_any(tracking.connect(config, MODEL), MODEL, CHAMPION)
     if champion is None:
         return _trained(spark, config, run_id, "there is no champion")
-    found = condition(spark, config, run_id)
+    standing = stand(spark, config, run_id)
+    found = standing.found.condition
     if found.data_broken:
-        raise DataError(
-            "RETRAIN_DATA_BROKEN",
-            f"Window {found.window}: {_why(found, 'data')}.",
-            "Data like those the champion was trained on.",
-            "Mend the source and ingest again; the champion stays.",
-        )
+        raise _broken(found, _undelivered(spark, config, standing, run_id))
     if not found.performance_lost:
         return StepResult({"decision": "keep", "because": _kept_because(found)}, model=champion.as_dict())
     then = as_trained(tracking.read_document(champion.run, "config"), config)
     return _trained(spark, then, run_id, _why(found, "performance"))
+
+
+def _undelivered(spark: SparkSession, config: ChurnConfig, standing: Standing, run_id: str) -> str:
+    """Send the alerts and return in words what kept them back, if anything did."""
+    try:
+        send(spark, config, standing, run_id)
+    except AcceleratorError as problem:
+        return f" The alert was not delivered: {problem}"
+    return ""
+
+
+def _broken(found: Condition, undelivered: str) -> DataError:
+    return DataError(
+        "RETRAIN_DATA_BROKEN",
+        f"Window {found.window}: {_why(found, 'data')}.{undelivered}",
+        "Data like those the champion was trained on.",
+        "Mend the source and ingest again; the champion stays.",
+    )
 
 
 def _trained(spark: SparkSession, config: ChurnConfig, run_id: str, because: str) -> StepResult:

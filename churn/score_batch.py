@@ -33,7 +33,7 @@ from shared.registry.versions import Registered
 SCORES = "gold_churn_scores"
 _PARTS = "work_churn_scores"
 _INPUT_HASH = "input_hash"
-_MADE_FROM = ("model_name", "model_version", _INPUT_HASH)
+_MADE_FROM = ("model_name", "model_version", "model_run_id", _INPUT_HASH)  # each registry counts versions from 1
 _SCORED = (CUSTOMER_ID, SNAPSHOT_DATE, PROBABILITY, REASONS, *_MADE_FROM, experiment.ALIAS)
 _COLUMNS = (CUSTOMER_ID, SNAPSHOT_DATE, PROBABILITY, "decile", DECISION, REASONS, *_MADE_FROM, experiment.ALIAS)
 
@@ -107,7 +107,12 @@ def _with_made_from(rows: DataFrame, scorer: Scorer, model: Registered) -> DataF
     """Add what a score is made from: the model, and a hash of what it reads and of how many reasons are wanted."""
     read_by_model = F.xxhash64(row_hash(rows, scorer.inputs.names), F.lit(scorer.reasons))
     return rows.withColumns(
-        {"model_name": F.lit(model.name), "model_version": F.lit(model.version), _INPUT_HASH: read_by_model}
+        {
+            "model_name": F.lit(model.name),
+            "model_version": F.lit(model.version),
+            "model_run_id": F.lit(model.run.info.run_id),
+            _INPUT_HASH: read_by_model,
+        }
     )
 
 

@@ -95,6 +95,26 @@ def reads_of(spark: SparkSession, warehouse: Warehouse, run_id: str) -> DataFram
     return read(spark, warehouse.table(LINEAGE)).where(F.col("run_id") == run_id)
 
 
+def unchanged_since(spark: SparkSession, warehouse: Warehouse, name: str, version: int, run_id: str, step: str) -> int:
+    """Return the oldest version with the rows of ``version``, and record the read of it.
+
+    Looked up among the versions that were ever read, back to the first with other rows.
+
+    Raises:
+        DataError: there is no such table or version.
+    """
+    ref = warehouse.table(name)
+    content = record(spark, warehouse, run_id, step, [(ref, version)])[ref.label]
+    of_table = (F.col("table_id") == _id_of(spark, ref)) & (F.col("version") < version)
+    known = read(spark, warehouse.table(LINEAGE)).where(of_table).select("version", "digest").distinct()
+    since = version
+    for row in sorted(known.collect(), key=lambda row: -row["version"]):  # a row for each version that was read
+        if row["digest"] != content:
+            break
+        since = row["version"]
+    return since
+
+
 def versions_read(spark: SparkSession, ref: TableRef) -> list[int]:
     """Return the versions of the table that recorded runs of its warehouse read, as far as its log still has them.
 

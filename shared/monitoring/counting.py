@@ -123,12 +123,15 @@ def _add(totals: dict[Any, Any], key: tuple[int, int, str, str | None], new: Any
 
 
 def _batch(totals: dict[Any, Any], columns: Sequence[Marks]) -> pa.RecordBatch:
+    """Return the numbers of a task; least and greatest of no value are NaN and left out: to Spark NaN is the largest."""
     lines = []
     for (grouping, place, window, value), held in totals.items():
         bins = len(columns[place].marks) + 1
         numbered = [*enumerate(held[:bins]), (NULLS, held[bins])]
         numbered += zip(_MOMENTS, held[bins + 1 :], strict=False)
-        lines += [(window, grouping, value, place, cell, float(number)) for cell, number in numbered]
+        lines += [
+            (window, grouping, value, place, cell, float(number)) for cell, number in numbered if number == number
+        ]
     columns_ = list(zip(*lines, strict=True)) or [()] * len(_TYPES)
     names = [part.split()[0] for part in CELLS.split(", ")]
     return pa.RecordBatch.from_arrays([pa.array(c, t) for c, t in zip(columns_, _TYPES, strict=True)], names=names)

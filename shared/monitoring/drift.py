@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Literal
+from typing import Final, Literal
 
 from shared.monitoring import statistics
 from shared.monitoring.bins import ColumnBins
@@ -17,6 +17,8 @@ from shared.monitoring.profile import Profile
 from shared.monitoring.settings import MonitoringConfig
 
 Against = Literal["BASELINE", "CONSECUTIVE", "RECENT"]
+BROKEN: Final = ("nulls", "unseen")
+"""Violations of data, not of a population."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,16 @@ def of_window(
 
 
 def judged_against(drifts: Sequence[Drift], settings: MonitoringConfig) -> list[Drift]:
-    """Return those drifts of whole windows that alerts go by: of each window its recent reference, if it has one."""
+    """Return those drifts of whole windows that alerts go by: of each window its recent reference, if it has one.
+
+    Values that are missing or new against the training rows stay broken data, however long they have been so: only a
+    distribution may become the new normal.
+    """
     whole = [drift for drift in drifts if drift.slice_key is None]
     recent = {drift.window for drift in whole if drift.against == "RECENT" and settings.compare_with == "recent"}
-    return [d for d in whole if d.against == ("RECENT" if d.window in recent else "BASELINE")]
+    broken = {(d.window, d.column): d for d in whole if d.against == "BASELINE" and d.violation in BROKEN}
+    chosen = [d for d in whole if d.against == ("RECENT" if d.window in recent else "BASELINE")]
+    return [d if d.violation in BROKEN else broken.get((d.window, d.column), d) for d in chosen]
 
 
 def compare(

@@ -6,19 +6,20 @@ Names of columns are close to those of Databricks' data profiling, so that one w
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from shared.core import clock
-from shared.delta.read import read
-from shared.delta.tables import TableRef, exists
+from shared.delta.tables import TableRef, opened
 from shared.delta.write import append_once
 from shared.monitoring.drift import Drift
 from shared.monitoring.profile import Profile
 
-_OF_MODEL = "model_name string, model_version int, window string, run_id string, computed_ts timestamp"
+_OF_MODEL = (
+    "model_name string, model_version int, model_run_id string, window string, run_id string, computed_ts timestamp"
+)
 
 PROFILE: Final = (
     f"{_OF_MODEL}, slice_key string, slice_value string, column_name string, count bigint, num_nulls bigint,"
@@ -55,6 +56,19 @@ _DRIFT_NAMES: Final = {
     "margin": "distance_margin",
     "p_value": "corrected_pvalue",
 }
+
+
+class ModelKey(NamedTuple):
+    """Which model: registries count versions each for itself, the training run tells them apart.
+
+    Args:
+        name, version: as registered.
+        run_id: MLflow's id of the run that trained it.
+    """
+
+    name: str
+    version: int
+    run_id: str
 
 
 def profile_row(profile: Profile) -> dict[str, Any]:
@@ -108,7 +122,7 @@ def append(
     ddl: str,
     rows: Sequence[Mapping[str, Any]],
     *,
-    model: tuple[str, int],
+    model: ModelKey,
     run_id: str,
     key: Iterable[str],
 ) -> None:
@@ -119,31 +133,42 @@ def append(
         ref: the table; made when absent.
         ddl: its columns.
         rows: values by column; those of the model are added.
-        model: its name and version.
+        model: the model.
         run_id: the run that computed them.
         key: what the rows are of, e.g. the windows.
     """
     if not rows:
         return
-    content = sha256(repr([sorted(row.items()) for row in rows]).encode()).hexdigest()
     names = [part.split()[0] for part in ddl.split(", ")]
-    of_model = {"model_name": model[0], "model_version": model[1], "run_id": run_id, "computed_ts": clock.utc_now()}
+    of_model = {
+        "model_name": model.name,
+        "model_version": model.version,
+        "model_run_id": model.run_id,
+        "run_id": run_id,
+        "computed_ts": clock.utc_now(),
+    }
     values = [tuple({**row, **of_model}.get(name) for name in names) for row in rows]
     of_key = sha256("\n".join(sorted(key)).encode()).hexdigest()
     append_once(
         spark.createDataFrame(values, ddl),
         ref,
-        app_id=f"monitor:{model[0]}:{model[1]}:{of_key}",
+        app_id=f"monitor:{':'.join(map(str, model))}:{of_key}",
         version=0,
-        digest=content,
+        digest=of_key,  # of the key alone: the last digits of a sum depend on the order of Spark's tasks
+        new_columns=("model_run_id",),
     )
 
 
-def of_model(spark: SparkSession, ref: TableRef, model: tuple[str, int]) -> list[dict[str, Any]]:
+def of_model(spark: SparkSession, ref: TableRef, model: ModelKey) -> list[dict[str, Any]]:
     """Return the rows of a model, by window and time of writing; some hundred for each window."""
-    if not exists(spark, ref):
+    rows = opened(spark, ref)
+    if rows is None or "model_run_id" not in rows.columns:
         return []
-    rows = read(spark, ref).where((F.col("model_name") == model[0]) & (F.col("model_version") == model[1]))
+    rows = rows.where(
+        (F.col("model_name") == model.name)
+        & (F.col("model_version") == model.version)
+        & (F.col("model_run_id") == model.run_id)
+    )
     found = [row.asDict() for row in rows.collect()]
     return sorted(found, key=lambda row: (row["window"], row["computed_ts"], row["run_id"]))
 

@@ -9,7 +9,9 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from shared.core.errors import DataError, EnvironmentProblem
 from shared.core.parallel import in_parallel
+from shared.delta.problems import FAILURES
 from shared.delta.read import history, read
 from shared.delta.tables import TableRef, exists
 from shared.monitoring.settings import MonitoringConfig
@@ -33,19 +35,32 @@ class Rejected:
         """Share of the rows, 0 to 1."""
         return self.rejected / self.checked if self.checked else 0.0
 
-    def rise(self, before: "Rejected", settings: MonitoringConfig) -> str:
-        """Return in words by how much more was put aside than the time before; empty when it is no more than chance."""
-        if not self.checked or not before.checked or self.share - before.share < settings.min_quality_change:
+    def rise(self, before: Sequence["Rejected"], settings: MonitoringConfig) -> str:
+        """Return in words by how much more was put aside than in one of the ingestions ``before``; else nothing.
+
+        The rise must be beyond chance against one of them, at ``alpha`` corrected for their number (Bonferroni). Held against the last one
+        alone, what stays broken would be fine the second time.
+        """
+        known = [each for each in before if each.checked]
+        if not self.checked or not known:
             return ""
-        if share_p_value(self.rejected, self.checked, before.rejected, before.checked) >= settings.alpha:
+        tested = [each for each in known if self.share - each.share >= settings.min_quality_change]
+        beyond = [
+            each
+            for each in tested
+            if share_p_value(self.rejected, self.checked, each.rejected, each.checked) * len(known) < settings.alpha
+        ]
+        if not beyond:
             return ""
-        return f"{self.share:.1%} of the rows were put aside, {before.share:.1%} the time before"
+        least = min(beyond, key=lambda each: each.share)
+        return f"{self.share:.1%} of the rows were put aside, {least.share:.1%} on {least.checked_ts:%Y-%m-%d}"
 
 
 def trend(spark: SparkSession, rules: TableRef) -> list[Rejected]:
     """Return what the last twelve ingestions put aside, oldest first; none where there is no table of rules.
 
-    The table is written whole by every ingestion, so its versions are the history.
+    The table is written whole by every ingestion, so its versions are the history; those whose files VACUUM took are left
+    out.
 
     Args:
         spark: the session.
@@ -57,17 +72,30 @@ def trend(spark: SparkSession, rules: TableRef) -> list[Rejected]:
         F.col("operation").contains("WRITE") | F.col("operation").contains("CREATE")
     )
     commits = writes.select("version", "timestamp").collect()[:_INGESTIONS]
+    newest = max((commit["version"] for commit in commits), default=None)
     counted: Sequence[Any] = in_parallel(
-        spark, [partial(_counted, read(spark, rules, commit["version"])) for commit in commits]
+        spark,
+        [partial(_counted, spark, rules, commit["version"], commit["version"] == newest) for commit in commits],
     )
     found = [
         Rejected(commit["version"], commit["timestamp"], *counts)
         for commit, counts in zip(commits, counted, strict=True)
+        if counts is not None
     ]
     return sorted(found, key=lambda each: each.version)
 
 
-def _counted(rules: DataFrame) -> tuple[int, int]:
+def _counted(spark: SparkSession, table: TableRef, version: int, must_be_there: bool) -> tuple[int, int] | None:
+    """Return rows checked and put aside; None when VACUUM took the files of an old version."""
+    try:
+        return _counts(read(spark, table, version))
+    except (DataError, EnvironmentProblem, *FAILURES):
+        if must_be_there:
+            raise
+        return None
+
+
+def _counts(rules: DataFrame) -> tuple[int, int]:
     is_any = F.col("rule") == ANY_RULE
     of_table = (
         rules.where("scope = 'rows'")

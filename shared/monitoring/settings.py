@@ -16,17 +16,24 @@ class SinkConfig(Settings):
     """Where alerts and figures go, besides the log.
 
     Args:
-        file: file that gets one JSON object a line per alert; None for none.
+        file: local file that gets one JSON object a line per alert; None for none.
         webhook: address that gets each alert as a JSON POST, or a reference to it where it holds a token
             (``env:NAME``); private, loopback and link-local addresses are refused.
         webhook_hosts: hosts that may be private all the same, by name or address as in the URL.
-        textfile: file for Prometheus' textfile collector (``….prom``); None for none.
+        textfile: local file for Prometheus' textfile collector (``….prom``); None for none.
     """
 
     file: str | None = None
     webhook: str | None = None
     webhook_hosts: tuple[str, ...] = ()
     textfile: str | None = None
+
+    @field_validator("file", "textfile")
+    @classmethod
+    def _is_local(cls, path: str | None) -> str | None:
+        if path and "://" in path:
+            raise ValueError(f"{without_logins(path)} is an address: give a path of this machine")
+        return path
 
     @field_validator("webhook", mode="before")
     @classmethod
@@ -60,7 +67,7 @@ class MonitoringConfig(Settings):
         min_auc_loss: least loss of AUC against the test rows of the evaluation.
         min_rate_error: least difference of the predicted and the observed rate.
         min_quality_change: least rise of the share of rows that ingestion put aside.
-        slices: at most so many values of a slice column; rarer ones are one slice.
+        slices: at most so many values of a slice column, the most frequent of the training rows; all others are one slice.
         fail_on_alert: exit with code 3 when a new alert fires.
         sinks: where alerts go.
     """

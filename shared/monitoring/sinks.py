@@ -6,6 +6,7 @@ twice when a later sink failed, never not at all.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,7 @@ def deliver(alerts: Sequence[Alert], facts: Mapping[str, Any], sinks: SinkConfig
     if sinks.file:
         targets.append(lambda message: _to_file(message, Path(str(sinks.file))))
     if sinks.webhook:
-        url = resolve(sinks.webhook).reveal() if is_reference(sinks.webhook) else sinks.webhook
-        targets.append(lambda message: post(url, message, sinks.webhook_hosts))
+        targets.append(partial(_to_webhook, sinks.webhook, sinks.webhook_hosts))
     problems: list[AcceleratorError] = []
     for send in targets:
         try:
@@ -47,13 +47,21 @@ def deliver(alerts: Sequence[Alert], facts: Mapping[str, Any], sinks: SinkConfig
                 send(message)
         except AcceleratorError as problem:
             problems.append(problem)
-    if problems:
+    if len(problems) == 1:
         raise problems[0]
+    if problems:
+        said = "; ".join(map(str, problems))
+        raise EnvironmentProblem("ALERT_NOT_DELIVERED", said, "", "Check monitoring.sinks.")
 
 
 def _to_log(message: Mapping[str, Any]) -> None:
     text = f"{message['kind']} alert for {message['subject']}"
     _LOG.warning(text, extra={f"alert_{name}": value for name, value in message.items()})
+
+
+def _to_webhook(address: str, hosts: Sequence[str], message: Mapping[str, Any]) -> None:
+    # Resolved here, so that a secret that is missing keeps nothing from the other sinks.
+    post(resolve(address).reveal() if is_reference(address) else address, message, hosts)
 
 
 def _to_file(message: Mapping[str, Any], path: Path) -> None:

@@ -3,8 +3,9 @@
 Nothing of a window is computed again, whatever becomes of its rows later; only performance is, as labels mature.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from shared.monitoring import alerts, drift, history, performance
 from shared.monitoring.alerts import Alert, Condition, Kind, Violation
 from shared.monitoring.bins import ColumnBins
 from shared.monitoring.drift import Drift
+from shared.monitoring.history import ModelKey
 from shared.monitoring.performance import Performance
 from shared.monitoring.profile import Profile, profile
 from shared.monitoring.quality import Rejected
@@ -38,23 +40,25 @@ class Watched:
     """A model that is watched: what it is compared with, and by which columns.
 
     Args:
-        model: registered name and version.
+        model: the model.
         bins: bins of its inputs and of its prediction.
         baseline: profiles of its training rows.
         test: ``auc, rows, positives`` of the evaluation.
         label, prediction: the columns.
         slices: name → value of a row.
+        kept: slice → its values that are profiled, as `frequent` found them in the training rows; all others are one.
         watched_after: windows up to this one taught the model, so their performance means nothing and nothing fires; None
             for none.
     """
 
-    model: tuple[str, int]
+    model: ModelKey
     bins: Sequence[ColumnBins]
     baseline: Sequence[Profile]
     test: Mapping[str, Any]
     label: str
     prediction: str
     slices: Mapping[str, Column] = field(default_factory=dict)
+    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
     watched_after: str | None = None
 
 
@@ -103,6 +107,7 @@ def look(
     *,
     window: Column,
     run_id: str,
+    every_days: int | None = None,
     is_judged: Column | None = None,
     rejected: Sequence[Rejected] = (),
 ) -> Found:
@@ -116,6 +121,8 @@ def look(
         settings: what violates and what fires.
         window: the window of a row, as text that sorts by time.
         run_id: of this run.
+        every_days: where windows are days: those that lie nearer to one that is known, or to the last that taught the
+            model, are left out, since a table whose days move along every day would else be a new window every day.
         is_judged: rows whose label may count for performance; None for all. In tables split by customer, not those that
             taught the model.
         rejected: what ingestions put aside, oldest first.
@@ -131,8 +138,13 @@ def look(
     drifts = [history.drift_of(row) for row in history.first_of(held_drifts)]
     performances = {row["window"]: _performance_of(row) for row in held_performances}  # the last one written counts
     labelled = {row["_window"]: row["labelled"] for row in there}
-    new = sorted(set(labelled) - {each.window for each in profiles})
-    riper = {w for w, n in labelled.items() if w not in performances or n > performances[w].labelled}
+    apart = partial(spaced, every_days=every_days, after=watched.watched_after)
+    new = apart(labelled, {each.window for each in profiles})
+    # Apart of their own: the day of which labels come in may be another one than was profiled.
+    ripened = {w for w, each in performances.items() if each.labelled}
+    ripe = {*ripened, *apart({w for w, n in labelled.items() if n}, ripened)}
+    riper = {w for w in new if not labelled[w] and w not in performances}
+    riper |= {w for w in ripe & set(labelled) if w not in performances or labelled[w] > performances[w].labelled}
     fresh_profiles, fresh_performances = _measure(
         dated.withColumn("_label", label), score, watched, settings, new=new, riper=sorted(riper)
     )
@@ -141,6 +153,33 @@ def look(
     fresh_drifts = _drifts(profiles, {each.window for each in drifts}, watched, settings)
     _keep(spark, tables, watched.model, run_id, fresh_profiles, fresh_drifts, fresh_performances)
     return judge(profiles, [*drifts, *fresh_drifts], performances, watched, settings, new=new, rejected=rejected)
+
+
+def spaced(there: Collection[str], known: Collection[str], *, every_days: int | None, after: str | None) -> list[str]:
+    """Return those windows that are new and overlap no other: at least ``every_days`` from each other and those known.
+
+    Args:
+        there: windows of the rows.
+        known: windows that were looked at before.
+        every_days: length of a window; None takes all that are new, which then need not be days.
+        after: the last window that taught the model, where that is known; those that overlap it from above are left out.
+
+    >>> spaced({"2025-01-01", "2025-01-31", "2025-02-01"}, {"2025-01-02"}, every_days=30, after=None)
+    ['2025-02-01']
+    """
+    new = sorted(set(there) - set(known))
+    if every_days is None:
+        return new
+    length, taken = timedelta(days=every_days), [date.fromisoformat(name) for name in known]
+    taught = date.fromisoformat(after) if after else None
+    found = []
+    for name in new:
+        day = date.fromisoformat(name)
+        is_taught = taught is not None and taught < day < taught + length
+        if not is_taught and all(abs(day - other) >= length for other in taken):
+            taken.append(day)
+            found.append(name)
+    return found
 
 
 def judge(
@@ -155,20 +194,23 @@ def judge(
 ) -> Found:
     """Return violations, alerts and condition of what is known; pure."""
     windows = sorted({each.window for each in profiles})
-    after = [w for w in windows if watched.watched_after is None or w > watched.watched_after]
+    after, measured = (
+        [w for w in names if watched.watched_after is None or w > watched.watched_after]
+        for names in (windows, sorted(performances))
+    )
     judged = drift.judged_against(drifts, settings)
     found = [v for v in alerts.violations(judged, watched.prediction) if v.window in after]
-    matured = [w for w in after if w in performances and performances[w].labelled]
+    matured = [w for w in measured if performances[w].labelled]
     for name in matured:
         if words := performance.loss(performances[name], dict(watched.test), settings):
             found.append(Violation(name, "performance", "model", words))
-    if after and len(rejected) > 1 and (words := rejected[-1].rise(rejected[-2], settings)):
+    if after and rejected and (words := rejected[-1].rise(rejected[:-1], settings)):
         found.append(Violation(after[-1], "data", "ingestion", words))
     of_kind: dict[Kind, list[str]] = {**dict.fromkeys(alerts.KINDS, after), "performance": matured}
     return Found(
         windows,
         new,
-        after,
+        sorted({*after, *measured}),
         profiles,
         drifts,
         [performances[name] for name in sorted(performances)],
@@ -198,7 +240,7 @@ def _measure(
             scored.where(F.col("_window").isin(list(new))),
             watched.bins,
             window=F.col("_window"),
-            slices=limited(scored, watched.slices, settings.slices),
+            slices=limited(watched.slices, watched.kept),
         )
         if new
         else list,
@@ -219,16 +261,23 @@ def _measure(
     return profiles, performances
 
 
-def limited(rows: DataFrame, slices: Mapping[str, Column], count: int) -> dict[str, Column]:
-    """Return the slices with at most ``count`` values each: the most frequent ones, and ``(other)``."""
+def frequent(rows: DataFrame, slices: Mapping[str, Column], count: int) -> dict[str, list[str]]:
+    """Return the ``count`` most frequent values of each slice; of equally frequent ones the first by name."""
     found = {}
     for name, value in slices.items():
-        text = value.cast("string")
-        frequent = rows.groupBy(text.alias("v")).count().orderBy(F.desc("count"), "v").limit(count + 1).collect()
-        kept = [row["v"] for row in frequent[:count] if row["v"] is not None]
-        is_kept = text.isNull() | text.isin(kept) if len(frequent) > count else F.lit(True)
-        found[name] = F.when(is_kept, text).otherwise("(other)")
+        known = rows.select(value.cast("string").alias("v")).where("v IS NOT NULL")
+        most = known.groupBy("v").count().orderBy(F.desc("count"), "v").limit(count).collect()
+        found[name] = [row["v"] for row in most]
     return found
+
+
+def limited(slices: Mapping[str, Column], kept: Mapping[str, Sequence[str]]) -> dict[str, Column]:
+    """Return the slices with the values ``kept`` and null; every other value is ``(other)``."""
+    texts = {name: value.cast("string") for name, value in slices.items()}
+    return {
+        name: F.when(text.isNull() | text.isin(list(kept[name])), text).otherwise("(other)")
+        for name, text in texts.items()
+    }
 
 
 def _drifts(profiles: Sequence[Profile], done: set[str], watched: Watched, settings: MonitoringConfig) -> list[Drift]:
@@ -245,7 +294,7 @@ def _drifts(profiles: Sequence[Profile], done: set[str], watched: Watched, setti
 def _keep(
     spark: SparkSession,
     tables: Tables,
-    model: tuple[str, int],
+    model: ModelKey,
     run_id: str,
     profiles: Sequence[Profile],
     drifts: Sequence[Drift],

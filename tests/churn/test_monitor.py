@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from churn.features import FEATURES
-from churn.monitor import DRIFTS, PERFORMANCES, PROFILES, condition
+from churn.monitor import DRIFTS, PERFORMANCES, PROFILES, stand
 from churn.pipeline import VERTICAL
 from shared.delta.digest import digest
 from shared.delta.read import latest_version, read
@@ -114,7 +114,7 @@ def test_values_that_go_missing_are_broken_data_and_can_stop_a_job(
     assert float(held[0].split()[-1]) >= 2
 
     config = VERTICAL.config.load(*VERTICAL.layers(None), overrides=[f"warehouse={warehouse}"])
-    state = condition(spark, config, "later")
+    state = stand(spark, config, "later").found.condition
     assert (state.data_broken, state.performance_lost) == (True, False)
     assert any("minutes_30" in reason for reason in state.reasons["data"])
     assert monitored(churn, warehouse)["alerts"] == []  # each is sent once

@@ -137,6 +137,27 @@ def test_the_recent_reference_ends_before_the_windows_an_alert_is_about() -> Non
     assert drift.judged_against(list(found.values()), old) == [found["BASELINE x"]]
 
 
+def test_values_that_stay_away_never_become_the_new_normal() -> None:
+    lost, new = number("w", (400, 400, 400, 400), nulls=400), category("w", (980, 980, 40))
+    history = {str(place): [replace(lost, window=str(place)), replace(new, window=str(place))] for place in range(8)}
+
+    found = of("7", history)
+
+    assert (found["RECENT x"].null_change, found["RECENT x"].violation) == (0.0, "")
+    assert {(each.column, each.violation) for each in drift.judged_against(list(found.values()), SETTINGS)} == {
+        ("x", "nulls"), ("plan", "unseen")
+    }  # fmt: skip
+
+
+def test_a_distribution_that_stays_is_the_new_normal() -> None:
+    moved = {str(place): [number(str(place), (200, 500, 500, 800), mean=2.5)] for place in range(8)}
+
+    found = of("7", moved)
+
+    assert found["BASELINE x"].violation == "distribution"
+    assert [each.violation for each in drift.judged_against(list(found.values()), SETTINGS)] == [""]
+
+
 def test_pooled_windows_have_the_moments_of_all_their_rows() -> None:
     left = number("1", (2, 0, 0, 0), nulls=1, mean=1.0, deviation=0.5, least=0.5, greatest=1.5)
     right = number("2", (0, 0, 0, 6), mean=5.0, deviation=1.0, least=4.0, greatest=6.0)

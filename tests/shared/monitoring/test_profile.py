@@ -119,6 +119,17 @@ def test_batches_of_a_task_add_up_also_where_one_has_no_value() -> None:
     }  # fmt: skip
 
 
+def test_a_task_whose_rows_have_no_value_changes_no_bound(spark: SparkSession) -> None:
+    values = [(None,)] * 40 + [(1.0,), (5.0,)] * 20
+    rows = spark.createDataFrame(values, "x double").repartitionByRange(2, F.col("x").asc_nulls_first())
+    parts = rows.groupBy(F.spark_partition_id()).agg(F.count("x")).collect()
+    assert sorted(part[1] for part in parts) == [0, 40]
+
+    (found,) = profile(rows, [ColumnBins("x", "numeric", edges=(2.0,))])
+
+    assert (found.least, found.greatest, found.nulls, found.mean) == (1.0, 5.0, 40, 3.0)
+
+
 def test_the_counting_runs_where_this_package_is_not(tmp_path: Path) -> None:
     counted = partial(counting.count, columns=[Marks(True, (2.0,), 0.0)], slice_count=0)
     (tmp_path / "function").write_bytes(cloudpickle.dumps(counted))

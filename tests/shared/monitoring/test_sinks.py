@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.core.errors import ConfigError, EnvironmentProblem
+from shared.core.errors import AcceleratorError, ConfigError, EnvironmentProblem
 from shared.monitoring.alerts import Alert
 from shared.monitoring.settings import MonitoringConfig, SinkConfig
 from shared.monitoring.sinks import deliver
@@ -57,6 +57,30 @@ def test_the_log_has_every_alert_and_a_broken_webhook_keeps_none_from_the_file(t
     assert "secret-path" not in str(refused.value)
     assert log.sentences == ["inputs alert for minutes_30", "data alert for region"]
     assert len((tmp_path / "alerts.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_secret_that_is_missing_keeps_no_alert_from_log_and_file(tmp_path: Path, log: Kept) -> None:
+    sinks = SinkConfig(file=str(tmp_path / "alerts.jsonl"), webhook="env:NO_SUCH_HOOK")
+
+    with pytest.raises(AcceleratorError, match="NO_SUCH_HOOK"):
+        deliver(ALERTS, FACTS, sinks)
+
+    assert log.sentences == ["inputs alert for minutes_30", "data alert for region"]
+    assert len((tmp_path / "alerts.jsonl").read_text().splitlines()) == 2
+
+
+def test_all_sinks_that_fail_are_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    sinks = SinkConfig(file=str(tmp_path / "file" / "alerts.jsonl"), webhook="env:NO_SUCH_HOOK")
+
+    with pytest.raises(EnvironmentProblem, match=r"(?s)Cannot write .*NO_SUCH_HOOK"):
+        deliver(ALERTS, FACTS, sinks)
+
+
+@pytest.mark.parametrize("name", ["file", "textfile"])
+def test_files_are_of_this_machine(name: str) -> None:
+    with pytest.raises(ValueError, match="s3://bucket/alerts is an address"):
+        SinkConfig(**{name: "s3://bucket/alerts"})
 
 
 def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
