@@ -79,7 +79,7 @@ def answers(spark: SparkSession, warehouse: Warehouse, day: date) -> dict[str, f
     current = read(spark, warehouse.table(FEATURES)).where(f"{SPLIT} = 'current'").collect()
     rows = [{**row.asDict(), "messages_90": written.get(row["customer_id"])} for row in current]
     asked = [{"features": {name: row[name] for name in model.contract.inputs}} for row in rows]
-    read_rows = Requests(model.contract, len(rows)).read_bulk(json.dumps({"rows": asked}).encode())
+    read_rows = Requests(model.contract, len(rows), 10_000).read_bulk(json.dumps({"rows": asked}).encode())
     probabilities = model.probabilities([each.row for each in read_rows])
     return dict(zip((row["customer_id"] for row in rows), probabilities.tolist(), strict=True))
 
