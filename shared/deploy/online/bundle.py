@@ -39,7 +39,7 @@ _BROKEN: Final = (
     states.RuntimeException,
     states.NoModel,
 )
-_CELLS: Final = 200_000  # words in memory at once: a row with reasons and a long text is one part
+_CELLS: Final = 32_000  # words handed over at once: meanwhile other threads wait
 
 Kind = Literal["double", "int", "boolean", "string", "text"]
 Value = float | int | bool | str | Sequence[str] | None
