@@ -18,7 +18,12 @@ from pyspark.sql import SparkSession
 from churn.pipeline import VERTICAL
 from shared.cli.app import command_line
 
-QUICK = ("--set=model.candidates=[logistic]", "--set=bootstrap_replicates=20")
+QUICK = (
+    "--set=model.candidates=[logistic]",
+    "--set=bootstrap_replicates=20",
+    "--set=gates.min_rows=20",
+    "--set=gates.min_positives=5",
+)
 SMALL = ("--set=sample.customers=500", *QUICK)
 
 Churn = Callable[..., Result]

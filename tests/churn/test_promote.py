@@ -51,7 +51,7 @@ class Telco:
             return models.register(self.client, run, "churn", whole)
 
     def promote(self, *settings: str) -> Result:
-        return self.churn("promote", "--warehouse", self.warehouse, QUICK[1], *settings)
+        return self.churn("promote", "--warehouse", self.warehouse, *QUICK, *settings)
 
     def versions(self) -> tuple[int, int]:
         return find(self.client, "churn", CHAMPION).version, find(self.client, "churn", CHALLENGER).version
