@@ -3,8 +3,8 @@
 `python -m benchmarks.churn_drift` generates the tables of churn, builds the features of every snapshot, and monitors them
 as `python -m churn monitor` does, with the product's own functions and default settings. Left out are ingestion and Delta;
 one logistic model, fitted on a seed of its own, scores all runs, and bins are learned from the training rows of all runs of
-a seed; every run has its own baseline. `--seeds 20` takes a seed for each run; with fewer, the runs of a seed are customers of
-their own, which are as independent, since every draw is a hash of seed and customer, and take a tenth of the time.
+a seed; every run has its own baseline. Every run is a history of its own seed; with fewer ``--seeds`` than runs, the runs of a
+seed are customers of their own, which takes a tenth of the time and shares whatever is common to a history.
 
 The drift raises minutes of use by `--size` standard deviations of the minutes of 30 days. Bars: an alert within 2 windows,
 counted from the first that holds drifted days, and a false alarm in at most 5 % of the runs without drift.
@@ -52,7 +52,7 @@ def main() -> None:
     """Run the seeds with and without drift and print delay and false alarms."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--seeds", type=int, default=1, help="seeds that the runs are of")
+    parser.add_argument("--seeds", type=int, default=20, help="histories that the runs are of")
     parser.add_argument("--customers", type=int, default=1_500, help="of a run")
     parser.add_argument("--drift-day", type=int, default=420, help="day of the log, of 540")
     parser.add_argument("--size", type=float, default=0.5, help="standard deviations")

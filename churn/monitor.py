@@ -166,8 +166,8 @@ def _watched(
         LABEL,
         PROBABILITY,
         _slices(config, rows),
-        document["slices"],
         document["trained_until"],
+        document["slices"],
     )
 
 

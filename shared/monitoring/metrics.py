@@ -17,7 +17,7 @@ from shared.core.errors import EnvironmentProblem
 PREFIX: Final = "accelerators_"
 
 _GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "monitor_last_success_timestamp_seconds": ("When monitoring last ended well.", ()),
+    "monitor_last_success_timestamp_seconds": ("When monitoring last measured.", ()),
     "monitor_window_timestamp_seconds": ("Start of the newest window; 0 for windows without a date.", ()),
     "monitor_window_rows": ("Rows of the newest window.", ()),
     "monitor_columns_drifted": ("Columns that violate in the newest window, without the prediction.", ()),

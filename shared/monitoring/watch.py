@@ -46,9 +46,9 @@ class Watched:
         test: ``auc, rows, positives`` of the evaluation.
         label, prediction: the columns.
         slices: name → value of a row.
-        kept: slice → its values that are profiled, as `frequent` found them in the training rows; all others are one.
         watched_after: windows up to this one taught the model, so their performance means nothing and nothing fires; None
             for none.
+        kept: slice → its values that are profiled, as `frequent` found them in the training rows; all others are one.
     """
 
     model: ModelKey
@@ -58,8 +58,8 @@ class Watched:
     label: str
     prediction: str
     slices: Mapping[str, Column] = field(default_factory=dict)
-    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
     watched_after: str | None = None
+    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from churn.features import FEATURES
-from churn.monitor import DRIFTS, PERFORMANCES, PROFILES, stand
+from churn.monitor import DRIFTS, PERFORMANCES, PROFILES, _figures, send, stand
 from churn.pipeline import VERTICAL
 from shared.delta.digest import digest
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.delta.write import overwrite
+from shared.monitoring import metrics
 from tests.churn.conftest import SMALL, Churn, Runs
 
 TABLES = (PROFILES, DRIFTS, PERFORMANCES)
@@ -97,16 +98,19 @@ def test_values_that_go_missing_are_broken_data_and_can_stop_a_job(
     rows = read(spark, table)
     newest = rows.where("split = 'current'").withColumn("snapshot_date", F.date_add("snapshot_date", 30))
     broken = newest.withColumns({"minutes_30": F.lit(None).cast("double"), "plan": F.lit("gold")})
-    overwrite(rows.unionByName(broken), table)
+    # The same rows a day later are no window: it would overlap the one that is known.
+    overwrite(
+        rows.unionByName(broken).unionByName(newest.withColumn("snapshot_date", F.date_add("snapshot_date", 1))), table
+    )
     page, text = tmp_path / "warehouse" / "reports" / "monitoring.html", tmp_path / "churn.prom"
 
     result = churn(
-        *("monitor", "--warehouse", warehouse, "--set=monitoring.fail_on_alert=true"),
+        *("monitor", "--warehouse", warehouse, "--set=monitoring.sinks.webhook=env:NO_SUCH_HOOK"),
         *(f"--set=monitoring.sinks.file={tmp_path}/alerts.jsonl", f"--set=monitoring.sinks.textfile={text}"),
     )
 
-    assert result.exit_code == 3, result.output
-    assert "[ALERTS_FIRED]" in result.stderr
+    assert result.exit_code, result.output
+    assert "NO_SUCH_HOOK" in result.stderr  # and all else is there
     sent = [json.loads(line) for line in (tmp_path / "alerts.jsonl").read_text().splitlines()]
     assert {("data", "minutes_30"), ("data", "plan")} <= {(alert["kind"], alert["subject"]) for alert in sent}
     assert "The data are broken" in page.read_text(encoding="utf-8")
@@ -114,10 +118,16 @@ def test_values_that_go_missing_are_broken_data_and_can_stop_a_job(
     assert float(held[0].split()[-1]) >= 2
 
     config = VERTICAL.config.load(*VERTICAL.layers(None), overrides=[f"warehouse={warehouse}"])
-    state = stand(spark, config, "later").found.condition
+    standing = stand(spark, config, "later")
+    state = standing.found.condition
     assert (state.data_broken, state.performance_lost) == (True, False)
     assert any("minutes_30" in reason for reason in state.reasons["data"])
-    assert monitored(churn, warehouse)["alerts"] == []  # each is sent once
+    assert len(standing.found.windows) == watched["monitor"]["windows"] + 1
+    assert set(_figures(standing, config)) == {name.removeprefix(metrics.PREFIX) for name in metrics.NAMES}
+
+    result = churn("monitor", "--warehouse", warehouse, "--set=monitoring.fail_on_alert=true")
+    assert (result.exit_code, "[ALERTS_FIRED]" in result.stderr) == (3, True), result.output
+    assert send(spark, config, standing, "later") == []  # what was delivered everywhere is sent once
 
 
 def test_of_a_table_without_dates_every_version_is_a_window(
@@ -125,8 +135,10 @@ def test_of_a_table_without_dates_every_version_is_a_window(
 ) -> None:
     warehouse = str(shutil.copytree(telco_run["warehouse"], tmp_path / "warehouse"))
     table = Warehouse(warehouse).table(FEATURES)
+    trained = latest_version(spark, table)
+    overwrite(read(spark, table), table)  # as every night, without anything new
     first = monitored(churn, warehouse)
-    assert (first["windows"], first["alerts"]) == (1, [])
+    assert (first["windows"], first["window"], first["alerts"]) == (1, f"version-{trained:06d}", [])
 
     overwrite(read(spark, table).withColumn("monthly_charges", F.col("monthly_charges") * 2), table)
     second = monitored(churn, warehouse, "--set=monitoring.violations=1")

@@ -9,12 +9,13 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from churn.features import FEATURES
+from churn.features import FEATURES, SPLIT
+from churn.monitor import ALERTS
 from churn.schema import CUSTOMER_ID, LABEL, SNAPSHOT_DATE
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
 from shared.delta.write import overwrite
-from tests.churn.conftest import QUICK, Churn, Runs
+from tests.churn.conftest import QUICK, Churn
 
 
 @pytest.fixture
@@ -26,13 +27,25 @@ def features(spark: SparkSession, warehouse: Warehouse) -> DataFrame:
     return read(spark, warehouse.table(FEATURES))
 
 
-def test_a_champion_that_is_still_right_is_kept(churn: Churn, warehouse: Warehouse) -> None:
+def test_a_population_that_changed_is_no_reason_to_train(
+    spark: SparkSession, churn: Churn, warehouse: Warehouse
+) -> None:
+    rows = features(spark, warehouse)
+    # After training four of five are of one region; who leaves is as it was, and the region plays no part in it.
+    is_moved = ~F.col(SPLIT).isin("train", "validation") & (F.pmod(F.xxhash64(CUSTOMER_ID), F.lit(5)) > 0)
+    one = rows.agg(F.min("region")).collect()[0][0]
+    overwrite(
+        rows.withColumn("region", F.when(is_moved, F.lit(one)).otherwise(F.col("region"))), warehouse.table(FEATURES)
+    )
+
     result = churn("retrain", "--json", "--warehouse", warehouse.root)
 
     assert result.exit_code == 0, result.output
     step = json.loads(result.stdout)["steps"][0]
     assert step["decision"] == "keep"
-    assert "no matured label shows a loss" in step["because"] or step["because"] == "nothing is out of bounds"
+    assert step["because"].startswith(
+        "the population changed, and no matured label shows a loss (region: total variation "
+    )
 
 
 def test_nothing_is_trained_on_broken_data(spark: SparkSession, churn: Churn, warehouse: Warehouse) -> None:
@@ -40,19 +53,35 @@ def test_nothing_is_trained_on_broken_data(spark: SparkSession, churn: Churn, wa
     newest = rows.where("split = 'current'").withColumn(SNAPSHOT_DATE, F.date_add(SNAPSHOT_DATE, 30))
     overwrite(rows.unionByName(newest.withColumn("minutes_30", F.lit(None).cast("double"))), warehouse.table(FEATURES))
 
-    result = churn("retrain", "--warehouse", warehouse.root)
+    alerts = warehouse.root + "/alerts.jsonl"
+    result = churn("retrain", "--warehouse", warehouse.root, f"--set=monitoring.sinks.file={alerts}")
 
     assert result.exit_code == 3
     assert "[RETRAIN_DATA_BROKEN]" in result.stderr
     assert "minutes_30" in result.stderr
+    sent = [json.loads(line) for line in Path(alerts).read_text().splitlines()]
+    assert ("data", "minutes_30") in {(alert["kind"], alert["subject"]) for alert in sent}
+    noted = read(spark, warehouse.table(ALERTS)).where("kind = 'data'").collect()
+    assert "minutes_30" in {row["subject"] for row in noted}  # so that monitor does not send it again
 
 
 @pytest.mark.slow
 def test_a_champion_that_lost_is_replaced_by_one_that_learned_what_changed(
-    spark: SparkSession, churn: Churn, run_once: Runs, tmp_path: Path
+    spark: SparkSession, churn: Churn, tmp_path: Path
 ) -> None:
-    # A run of its own: its registry gets a second version.
-    warehouse = Warehouse(run_once("retrained", "--set=sample.customers=500", *QUICK)["warehouse"])
+    warehouse = Warehouse(str(tmp_path / "warehouse"))
+    given = ("--warehouse", warehouse.root, "--set=sample.customers=500", *QUICK)
+
+    def step(verb: str, *options: str) -> dict[str, Any]:
+        result = churn(verb, "--json", *given, *options)
+        assert result.exit_code == 0, result.output
+        found: dict[str, Any] = json.loads(result.stdout)["steps"][0]
+        return found
+
+    step("ingest")
+    step("features")
+    first = step("retrain")
+    assert (first["decision"], first["because"]) == ("promoted", "there is no champion")
     rows = features(spark, warehouse)
     # From now on those leave who use the service much, in 17 of 20 cases; nobody did when the champion was trained.
     draw = F.pmod(F.xxhash64(CUSTOMER_ID, SNAPSHOT_DATE), F.lit(20))
@@ -60,13 +89,13 @@ def test_a_champion_that_lost_is_replaced_by_one_that_learned_what_changed(
     changed = rows.withColumn(LABEL, F.when(F.col(LABEL).isNotNull(), leaves))
     overwrite(changed.select(*rows.columns), warehouse.table(FEATURES))
 
-    result = churn("retrain", "--json", "--warehouse", warehouse.root, *QUICK)
+    refused = step("retrain", "--set=gates.min_gain=0.99")
+    assert refused["decision"] == "kept"
+    assert "auc" in refused["because"].lower() or "brier" in refused["because"].lower()
+    assert "gain" in str(refused["refused"])
 
-    assert result.exit_code == 0, result.output
-    step = json.loads(result.stdout)["steps"][0]
-    assert step["decision"] == "promoted"
-    assert "auc" in step["because"].lower() or "brier" in step["because"].lower()
+    assert step("retrain")["decision"] == "promoted"
     ledger = json.loads(churn("ledger", "--json", "--warehouse", warehouse.root).stdout)["rows"]
-    assert [(row["action"], row["champion_after"]) for row in ledger] == [("promoted", 1), ("promoted", 2)]
-    again = json.loads(churn("retrain", "--json", "--warehouse", warehouse.root).stdout)["steps"][0]
-    assert again["decision"] == "keep"
+    moves = [(row["action"], row["champion_after"]) for row in ledger if row["action"] == "promoted"]
+    assert moves == [("promoted", 1), ("promoted", 3)]
+    assert step("retrain")["decision"] == "keep"

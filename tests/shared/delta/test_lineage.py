@@ -90,3 +90,17 @@ def test_a_version_that_is_gone_or_is_another_is_told_from_the_one_that_was_read
         file.unlink()  # as VACUUM does
     with pytest.raises(DataError, match=r"VERSION_GONE\] Version 0 of silver_x_rows"):
         lineage.check_digest(spark, table, 0, "")
+
+
+def test_versions_with_the_same_rows_are_unchanged_since_the_first_of_them(
+    spark: SparkSession, warehouse: Warehouse, table: TableRef
+) -> None:
+    def since(version: int) -> int:
+        return lineage.unchanged_since(spark, warehouse, "silver_x_rows", version, f"run-{version}", "monitor")
+
+    assert [since(0), since(1)] == [0, 1]
+    for rows in (5, 5, 3):
+        overwrite(spark.range(rows).toDF("id"), table)
+
+    assert since(3) == 1  # also over version 2, which nobody read
+    assert since(4) == 4  # as version 0, but there were others in between

@@ -19,6 +19,7 @@ from shared.monitoring import counting
 from shared.monitoring.bins import ColumnBins, edges, learn
 from shared.monitoring.counting import Marks
 from shared.monitoring.profile import Profile, profile
+from shared.monitoring.watch import frequent, limited
 
 Row = tuple[str, str | None, float | None, int | None, str | None]
 
@@ -128,6 +129,17 @@ def test_a_task_whose_rows_have_no_value_changes_no_bound(spark: SparkSession) -
     (found,) = profile(rows, [ColumnBins("x", "numeric", edges=(2.0,))])
 
     assert (found.least, found.greatest, found.nulls, found.mean) == (1.0, 5.0, 40, 3.0)
+
+
+def test_slices_of_later_rows_are_those_of_the_first(spark: SparkSession) -> None:
+    first = spark.createDataFrame([(v,) for v in ("a", "a", "b", "c", None, None, None)], "s string")
+    later = spark.createDataFrame([(v,) for v in ("c", "c", "d", "a", None)], "s string")
+
+    kept = frequent(first, {"s": F.col("s")}, 2)
+
+    assert kept == {"s": ["a", "b"]}  # of b and c, which are as frequent, the first by name
+    counts = later.groupBy(limited({"s": F.col("s")}, kept)["s"].alias("s")).count().collect()
+    assert {row["s"]: row["count"] for row in counts} == {"(other)": 3, "a": 1, None: 1}
 
 
 def test_the_counting_runs_where_this_package_is_not(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from scipy.stats import norm
 
 from shared.monitoring import drift
 from shared.monitoring.bins import ColumnBins
+from shared.monitoring.history import ModelKey
 from shared.monitoring.performance import Performance
 from shared.monitoring.profile import Profile
 from shared.monitoring.quality import Rejected
@@ -42,7 +43,7 @@ def profiles(window: str, shift: float) -> list[Profile]:
 def found(shift: float = 0.5, auc: float = 0.84) -> tuple[Found, Watched]:
     baseline = profiles("all", 0.0)
     watched = Watched(
-        ("churn", 3),
+        ModelKey("churn", 3, "run"),
         BINS,
         baseline,
         {"auc": 0.86, "rows": 4_000, "positives": 300},
