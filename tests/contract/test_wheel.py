@@ -44,10 +44,10 @@ _GATE = """
 import sys
 from importlib.machinery import PathFinder
 
-class Gate:
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        return None if name.partition(".")[0] in {denied!r} else PathFinder.find_spec(name, path, target)
+class Gate(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in {denied!r} else super().find_spec(name, path, target)
 
 sys.meta_path[sys.meta_path.index(PathFinder)] = Gate
 """
