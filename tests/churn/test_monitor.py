@@ -89,6 +89,7 @@ def test_the_page_is_one_file_that_shows_every_input_and_points_nowhere(watched:
     assert "AUC, with the labelled share" in text
 
 
+@pytest.mark.slow
 def test_values_that_go_missing_are_broken_data_and_can_stop_a_job(
     spark: SparkSession, watched: dict[str, Any], churn: Churn, tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_values_that_go_missing_are_broken_data_and_can_stop_a_job(
     assert send(spark, config, standing, "later") == []  # what was delivered everywhere is sent once
 
 
+@pytest.mark.slow
 def test_of_a_table_without_dates_every_version_is_a_window(
     spark: SparkSession, telco_run: dict[str, Any], churn: Churn, tmp_path: Path
 ) -> None:

@@ -62,6 +62,7 @@ def telco(churn: Churn, telco_run: dict[str, Any], tmp_path: Path) -> Telco:
     return Telco(churn, str(shutil.copytree(telco_run["warehouse"], tmp_path / "warehouse")))
 
 
+@pytest.mark.slow
 def test_what_is_no_better_or_was_not_evaluated_is_refused_and_the_ledger_says_so(telco: Telco) -> None:
     test = tracking.read_document(telco.champion.run, "evaluation")["test"]
     variants: list[tuple[str, Any, str]] = [

@@ -27,6 +27,7 @@ def features(spark: SparkSession, warehouse: Warehouse) -> DataFrame:
     return read(spark, warehouse.table(FEATURES))
 
 
+@pytest.mark.slow
 def test_a_population_that_changed_is_no_reason_to_train(
     spark: SparkSession, churn: Churn, warehouse: Warehouse
 ) -> None:
@@ -48,6 +49,7 @@ def test_a_population_that_changed_is_no_reason_to_train(
     )
 
 
+@pytest.mark.slow
 def test_nothing_is_trained_on_broken_data(spark: SparkSession, churn: Churn, warehouse: Warehouse) -> None:
     rows = features(spark, warehouse)
     newest = rows.where("split = 'current'").withColumn(SNAPSHOT_DATE, F.date_add(SNAPSHOT_DATE, 30))

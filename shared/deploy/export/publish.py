@@ -35,7 +35,7 @@ def check_packages() -> None:
             "EXPORT_PACKAGES_MISSING",
             f"The export needs {missing}.",
             "",
-            "pip install 'spark-accelerators[online]', or set serving.export=false and gates.online_parity=false.",
+            "pip install onnx onnxruntime sqlglot, or set serving.export=false and gates.online_parity=false.",
         )
 
 
