@@ -64,7 +64,17 @@ WORDS = Vocabulary(
     after=("cancellation", "cancel", "termination", "closure", "exit", "leaving", "kündigung"),
 )
 _FEWEST_ROWS = 50
-_RESERVED = (*BOOKKEEPING, EVENT_TS, "probability", "decile", "decision", "reasons", "model_name", "model_version")
+_RESERVED = (
+    *BOOKKEEPING,
+    EVENT_TS,
+    "probability",
+    "decile",
+    "decision",
+    "reasons",
+    "model_name",
+    "model_version",
+    "model_run_id",
+)
 _FEATURES = ("numeric", "categorical", "time", "text")
 _ROLE_OF_LOG = {"quantity": "quantity", "amount": "amount", "price": "unit_price"}
 _SLICES, _SLICE_LEVELS = 3, 10

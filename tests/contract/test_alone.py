@@ -49,7 +49,6 @@ def test_every_file_at_the_top_is_copied_or_written() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("name", VERTICALS)
 def test_an_export_passes_its_checks_and_quick_tests(name: str, tmp_path: Path) -> None:
     assert shared_core("export", name, "--to", str(tmp_path / "alone")).returncode == 0
@@ -64,7 +63,6 @@ def test_an_export_passes_its_checks_and_quick_tests(name: str, tmp_path: Path) 
     assert verbs.returncode == 0, verbs.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_a_new_vertical_in_an_empty_folder_passes_its_checks_and_tests_which_run_it(tmp_path: Path) -> None:
     done = shared_core("new-vertical", "card_risk", "--to", str(tmp_path / "new"))

@@ -45,7 +45,6 @@ def test_a_server_that_is_not_there_and_a_client_that_is_not_installed_are_said(
     assert "[CONNECT_MISSING]" in without.stderr
 
 
-@pytest.mark.slow
 def test_a_run_over_spark_connect_finds_what_a_classic_run_finds(run_once: Runs, tmp_path: Path) -> None:
     classic = run_once("tiny", *TINY)
 
