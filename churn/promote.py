@@ -86,10 +86,9 @@ def judged(spark: SparkSession, config: ChurnConfig, challenger: Registered, cha
 
 def _evaluation(model: Registered) -> dict[str, Any]:
     try:
-        found: Any = tracking.read_document(model.run, "evaluation")
+        return tracking.read_document(model.run, "evaluation")
     except ModelError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _why_not(rows: DataFrame, champion: Registered) -> str:

@@ -162,12 +162,14 @@ def read_document(run: Run, name: str) -> dict[str, Any]:
     """Return the document ``name`` of the run.
 
     Raises:
-        ModelError: the run has no such document.
+        ModelError: the run has no such document, or what it has is none.
     """
     try:
-        document: dict[str, Any] = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/{name}.json")
+        document: Any = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/{name}.json")
     except (MlflowException, OSError) as error:
         raise ModelError(
             "DOCUMENT_MISSING", f"Run {run.info.run_name} has no {name}.", "", "Run evaluate first."
         ) from error
+    if not isinstance(document, dict):
+        raise ModelError("DOCUMENT_INVALID", f"{name} of run {run.info.run_name} is no mapping.", "", "Run it again.")
     return document

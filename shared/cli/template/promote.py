@@ -58,4 +58,4 @@ def compared(rows: DataFrame, config: TemplateConfig, challenger: Registered, ch
     )
     losses = paired.slice_losses(both, CATEGORICAL, label=LABEL)
     both.unpersist()
-    return Comparison(config.gates.metric, gain.gain, gain.low, gain.high, gain.rows, losses)
+    return Comparison(config.gates.metric, gain.gain, gain.low, gain.high, gain.rows, losses, positives=gain.positives)
