@@ -64,17 +64,8 @@ WORDS = Vocabulary(
     after=("cancellation", "cancel", "termination", "closure", "exit", "leaving", "kündigung"),
 )
 _FEWEST_ROWS = 50
-_RESERVED = (
-    *BOOKKEEPING,
-    EVENT_TS,
-    "probability",
-    "decile",
-    "decision",
-    "reasons",
-    "model_name",
-    "model_version",
-    "model_run_id",
-)
+_SCORED = ["probability", "decile", "decision", "reasons", "model_name", "model_version", "model_run_id"]
+_RESERVED = (*BOOKKEEPING, EVENT_TS, *_SCORED)
 _FEATURES = ("numeric", "categorical", "time", "text")
 _ROLE_OF_LOG = {"quantity": "quantity", "amount": "amount", "price": "unit_price"}
 _SLICES, _SLICE_LEVELS = 3, 10

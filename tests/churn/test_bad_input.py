@@ -196,6 +196,7 @@ def test_a_label_that_cannot_be_learned_is_explained(
     assert f"[{code}]" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_feature_that_equals_the_label_is_refused(
     churn: Churn, source: Callable[[str | bytes], Path], tmp_path: Path
 ) -> None:

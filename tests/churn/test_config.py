@@ -134,6 +134,7 @@ sources:
 """
 
 
+@pytest.mark.slow
 def test_a_table_may_be_read_in_another_way_by_settings_alone(
     spark: SparkSession, churn: Churn, tmp_path: Path
 ) -> None:

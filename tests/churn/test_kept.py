@@ -29,6 +29,7 @@ def test_run_asks_what_can_be_kept() -> None:
     assert dict(VERTICAL.kept) == {"ingest": kept_ingestion, "features": kept_features}
 
 
+@pytest.mark.slow
 def test_what_changed_is_made_again_and_nothing_else(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

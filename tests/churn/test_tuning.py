@@ -99,6 +99,7 @@ def test_folds_of_event_logs_go_forward_in_time_and_a_planted_leak_is_refused(
         folds_of(training_rows, config)
 
 
+@pytest.mark.slow
 def test_the_preparation_of_a_fold_sees_its_training_rows_alone_and_is_made_once_for_trials_that_share_it(
     spark: SparkSession, training_rows: DataFrame
 ) -> None:

@@ -92,6 +92,7 @@ def test_a_version_that_is_gone_or_is_another_is_told_from_the_one_that_was_read
         lineage.check_digest(spark, table, 0, "")
 
 
+@pytest.mark.slow
 def test_versions_with_the_same_rows_are_unchanged_since_the_first_of_them(
     spark: SparkSession, warehouse: Warehouse, table: TableRef
 ) -> None:

@@ -98,6 +98,7 @@ def test_every_row_is_in_silver_or_in_quarantine_with_its_text_and_reasons(spark
     assert failed["fields", ""].examples == ("***",)  # the text of the record may show a person
 
 
+@pytest.mark.slow
 def test_the_same_source_again_gives_the_same_tables(spark: SparkSession, tmp_path: Path) -> None:
     source = csv(tmp_path / "in.csv", HEADER + "1,Ann,2\n2,Bob,x\n")
     warehouse = Warehouse(str(tmp_path / "warehouse"))
@@ -123,6 +124,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 def test_data_that_is_refused_leaves_the_tables_as_they_were(
     spark: SparkSession, warehouse: Warehouse, tmp_path: Path
 ) -> None:

@@ -67,6 +67,7 @@ def test_each_file_is_taken_once_however_old_it_is_and_bad_rows_are_put_aside(
     assert len(folder.ids("bronze")) == 4
 
 
+@pytest.mark.slow
 def test_a_batch_that_died_between_its_writes_or_before_the_commit_is_not_doubled(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
