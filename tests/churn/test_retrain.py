@@ -80,8 +80,8 @@ def test_a_champion_that_lost_is_replaced_by_one_that_learned_what_changed(
         found: dict[str, Any] = json.loads(result.stdout)["steps"][0]
         return found
 
-    step("ingest")
-    step("features")
+    for verb in ("sample", "ingest", "features"):
+        step(verb)
     first = step("retrain")
     assert (first["decision"], first["because"]) == ("promoted", "there is no champion")
     rows = features(spark, warehouse)

@@ -29,7 +29,8 @@ from shared.deploy.online.bundle import OnlineModel
 from shared.deploy.online.compared import Parity
 
 _ROW: Final = "_row"
-_LARGE: Final = (0.0, -1.0, 1e12, -1e12, 1.7e308, -1.7e308, 1e-300)
+# Not beyond: there sums overflow by the order an engine adds in. The service refuses what is no finite number.
+_LARGE: Final = (0.0, -1.0, 1e12, -1e12, 1e-300)
 _WHOLE: Final = (0, -1, 2**31 - 1, -(2**31))
 _TEXTS: Final = ("", " ", "no such level", "Ünïcödé ☂", "a\x1fb", "x" * 10_000)
 
