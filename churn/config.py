@@ -159,7 +159,7 @@ class ModelConfig(Settings):
     tree_leaf: int = Field(5, ge=1)
     max_levels: int = Field(100, ge=2)
     vocabulary: int = Field(200, ge=1)
-    min_word_rows: int = Field(50, ge=1)
+    min_word_rows: int = Field(20, ge=1)
     max_correlation: float = Field(1.0, gt=0.0, le=1.0)
     positive_weight: float = Field(1.0, gt=0.0)
     calibration: Literal["platt", "isotonic"] = "platt"
