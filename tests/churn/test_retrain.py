@@ -91,7 +91,7 @@ def test_a_champion_that_lost_is_replaced_by_one_that_learned_what_changed(
     changed = rows.withColumn(LABEL, F.when(F.col(LABEL).isNotNull(), leaves))
     overwrite(changed.select(*rows.columns), warehouse.table(FEATURES))
 
-    refused = step("retrain", "--set=gates.min_gain=0.99")
+    refused = step("retrain", "--set=gates.min_gain=9")
     assert refused["decision"] == "kept"
     assert "auc" in refused["because"].lower() or "brier" in refused["because"].lower()
     assert "gain" in str(refused["refused"])

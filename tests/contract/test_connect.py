@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 # Every candidate, each as small as it gets.
 TINY = (
-    *("--set=sample.customers=500", "--set=bootstrap_replicates=20", "--set=model.forest_trees=3"),
+    *("--set=sample.customers=800", "--set=bootstrap_replicates=20", "--set=model.forest_trees=3"),
     *("--set=model.forest_depth=4", "--set=model.boosted_trees=2"),
 )
 # The session of the tests: trees depend on how rows lie in partitions.
