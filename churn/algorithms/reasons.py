@@ -91,8 +91,8 @@ def directions(reasons: DataFrame, typical: Mapping[str, float | None], texts: C
 
     Args:
         reasons: feature, value as text and contribution, as scoring writes them.
-        typical: the values that numeric features were compared with; of any other feature it is the level, or the word,
-            that contributes most, in sum, which raises or lowers the risk.
+        typical: the values that numeric features were compared with; of any other feature it is the level that
+            contributes most, in sum, or the word that does, over the root of its rows, which raises or lowers the risk.
         texts: the features that are texts.
     """
     usual = F.from_json(F.lit(json.dumps(dict(typical))), "map<string,double>")[F.col("feature")]
@@ -103,11 +103,16 @@ def directions(reasons: DataFrame, typical: Mapping[str, float | None], texts: C
     level = F.when(~F.col("feature").isin(*typical), F.col("word"))
     of_level = reasons.withColumn("word", F.explode(words)).groupBy("feature", level.alias("level"))
     pushed = of_level.agg(
-        F.sum(along).alias("along"), F.sum("contribution").alias("sum"), F.sum(F.abs("contribution")).alias("size")
+        F.sum(along).alias("along"),
+        F.sum("contribution").alias("sum"),
+        F.sum(F.abs("contribution")).alias("size"),
+        F.count("*").alias("rows"),
     )
     moved = F.when(F.col("level").isNull(), F.col("along")).otherwise(F.col("sum"))
     is_clear = F.abs(moved) > _CLEAR * F.col("size")
-    strongest = F.max_by(F.struct("level", moved.alias("moved")), F.struct(F.abs("sum"), F.col("level")))
+    # By the root of its rows: a greeting stands in every text, those that move the score too.
+    often = F.when(is_text, F.sqrt("rows")).otherwise(1.0)
+    strongest = F.max_by(F.struct("level", moved.alias("moved")), F.struct(F.abs("sum") / often, F.col("level")))
     rows = pushed.where(is_clear).groupBy("feature").agg(strongest.alias("of")).orderBy("feature").collect()
 
     def what(feature: str, level: str | None) -> str:

@@ -72,6 +72,7 @@ def test_a_feature_has_a_direction_where_its_reasons_agree(spark: SparkSession) 
         ("note", "hello cancel cancel", 0.9),
         ("note", "cancel", 0.8),
         ("note", "hello thank", -0.6),
+        *[("note", "hello regard", 0.15)] * 12,
     ]
     reasons = spark.createDataFrame(given, "feature string, value string, contribution double")
 
