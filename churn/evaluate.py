@@ -54,7 +54,7 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     test.count()  # once, not by each of those who read it below
     scored: dict[str, Any] = {"label": LABEL, "probability": PROBABILITY}
     costs = thresholds.Costs(**config.costs.model_dump())
-    inputs = Inputs(**{name: tuple(columns) for name, columns in training["inputs"].items()})
+    inputs = Inputs.of(training["inputs"])
     parts: dict[str, Callable[[], Any]] = {
         "importance": partial(_importance, test, model, inputs, training["typical"]),
         "intervals": partial(_intervals, test, config),

@@ -15,7 +15,7 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from churn.algorithms import reasons
-from churn.algorithms.candidates import PROBABILITY
+from churn.algorithms.candidates import PROBABILITY, Inputs
 from churn.config import ChurnConfig, as_trained
 from churn.features import FEATURES, SPLIT
 from churn.ingest import QUALITY, tables_of
@@ -371,6 +371,7 @@ def _scores(
     ).collect()[0]
     if not counted["rows"]:
         return None
-    typical = {name: training["typical"][name] for name in training["inputs"]["numeric"]}
-    pushing = reasons.directions(scored.select(F.inline("reasons")), typical, training["inputs"].get("text", ()))
+    inputs = Inputs.of(training["inputs"])
+    typical = {name: training["typical"][name] for name in inputs.numeric}
+    pushing = reasons.directions(scored.select(F.inline("reasons")), typical, inputs.text)
     return Scores(latest_version(spark, table), **counted.asDict(), directions=pushing)

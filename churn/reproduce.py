@@ -45,32 +45,34 @@ def reproduce(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResu
     then = then.model_copy(update={"warehouse": config.warehouse})  # it may have moved
     lineage.check_digest(spark, Warehouse(then.warehouse).table(FEATURES), recorded.version, recorded.digest)
     again = fit(rows_to_learn(spark, then, recorded.version), then)
-    _compare(run_id, before, {f"validation_{n}": v for n, v in again.validation[again.chosen].as_dict().items()})
-    shown = {"validation": before}
+    _compare(run_id, "validation", before, again.validation[again.chosen].as_dict())
+    metrics = {"validation": before}
     if tested := _logged(run, "test"):
-        version = tracking.read_document(run, "evaluation")[
-            "features_version"
-        ]  # may be a later one than it learned from
-        _compare(run_id, tested, _on_test_rows(spark, then, again, version))
-        shown["test"] = tested
-    metrics = {kind: {n.removeprefix(f"{kind}_"): v for n, v in found.items()} for kind, found in shown.items()}
+        evaluation = tracking.read_document(
+            run, "evaluation"
+        )  # of a version that may be later than what it learned from
+        _compare(run_id, "test", tested, _on_test_rows(spark, then, again, evaluation["features_version"]))
+        metrics["test"] = tested
     return StepResult(
         {"reproduced": run_id, "metrics_equal": sum(len(found) for found in metrics.values())}, metrics=metrics
     )
 
 
 def _logged(run: tracking.Run, kind: str) -> dict[str, float]:
-    return {name: value for name, value in run.data.metrics.items() if name.startswith(f"{kind}_")}
+    """Return the metrics of a part of the rows, by their plain names."""
+    prefix, logged = f"{kind}_", run.data.metrics
+    return {name.removeprefix(prefix): value for name, value in logged.items() if name.startswith(prefix)}
 
 
 def _on_test_rows(spark: SparkSession, config: ChurnConfig, trained: Trained, version: int) -> dict[str, float]:
     features = read(spark, Warehouse(config.warehouse).table(FEATURES), version)
     scored = trained.model.transform(features.where(F.col(SPLIT) == "test"))
-    return {f"test_{n}": v for n, v in evaluate(scored, label=LABEL, probability=PROBABILITY).as_dict().items()}
+    return evaluate(scored, label=LABEL, probability=PROBABILITY).as_dict()
 
 
-def _compare(run_id: str, before: Mapping[str, float], now: Mapping[str, float]) -> None:
-    differing = {name: (value, now.get(name)) for name, value in before.items() if not _is_same(value, now.get(name))}
+def _compare(run_id: str, kind: str, before: Mapping[str, float], now: Mapping[str, float]) -> None:
+    pairs = {f"{kind}_{name}": (value, now.get(name)) for name, value in before.items()}
+    differing = {name: pair for name, pair in pairs.items() if not _is_same(*pair)}
     if differing:
         raise ModelError(
             "NOT_REPRODUCED", f"Metrics of run {run_id} differ: {differing}.", "The same.", "Compare pins."

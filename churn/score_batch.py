@@ -90,7 +90,7 @@ def _scored(
 ) -> tuple[DataFrame, int]:
     """Return the rows of the arm of ``model`` with scores and reasons, and how many of them are new."""
     training = tracking.read_document(model.run, "training")
-    inputs = Inputs(**{name: tuple(columns) for name, columns in training["inputs"].items()})
+    inputs = Inputs.of(training["inputs"])
     scorer = Scorer(models.load(model), inputs, training["typical"], config.scoring.reasons)
     own = _with_made_from(rows.where(F.col(experiment.ALIAS) == model.alias), scorer, model)
     by: dict[str, Any] = {"key": CUSTOMER_ID, "made_from": _MADE_FROM, "kept": (PROBABILITY, REASONS)}

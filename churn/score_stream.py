@@ -192,7 +192,7 @@ class _Taker:
         if self.model is None or self.model[0] != version:
             found = versions.at_version(self.client, MODEL, version)
             training = tracking.read_document(found.run, "training")
-            inputs = Inputs(**{name: tuple(columns) for name, columns in training["inputs"].items()})
+            inputs = Inputs.of(training["inputs"])
             scorer = Scorer(models.load(found), inputs, training["typical"], self.config.scoring.reasons)
             config = as_trained(tracking.read_document(found.run, "config"), self.config)
             self.model = (version, scorer, config)

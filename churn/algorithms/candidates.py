@@ -3,7 +3,7 @@
 A stage list is fitted on training rows only and may be put after any preparation; scores are probabilities, never 0/1.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, cast
@@ -45,6 +45,11 @@ class Inputs:
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
     text: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, recorded: Mapping[str, Sequence[str]]) -> "Inputs":
+        """Return the inputs that a training run recorded."""
+        return cls(**{kind: tuple(names) for kind, names in recorded.items()})
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """What made-up customers write to support: a subject, a mood, and words that say nothing of either.
 
-No single word tells a complaint: who asks how to cancel an appointment uses the word of who
-wants to leave.
+No single word tells a complaint: who asks how to cancel an appointment uses the word of who wants to leave.
 """
 
 from pyspark.sql import Column

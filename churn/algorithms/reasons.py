@@ -113,17 +113,12 @@ def directions(reasons: DataFrame, typical: Mapping[str, float | None], texts: C
     # By the root of its rows: a greeting stands in every text, those that move the score too.
     often = F.when(is_text, F.sqrt("rows")).otherwise(1.0)
     strongest = F.max_by(F.struct("level", moved.alias("moved")), F.struct(F.abs("sum") / often, F.col("level")))
-    rows = pushed.where(is_clear).groupBy("feature").agg(strongest.alias("of")).orderBy("feature").collect()
-
-    def what(feature: str, level: str | None) -> str:
-        return "more" if level is None else f"the word {level}" if feature in texts else level
-
-    return {
-        row[
-            "feature"
-        ]: f"{what(row['feature'], row['of']['level'])} {'raises' if row['of']['moved'] > 0 else 'lowers'} the risk"
-        for row in rows
-    }
+    found: dict[str, str] = {}
+    for row in pushed.where(is_clear).groupBy("feature").agg(strongest.alias("of")).orderBy("feature").collect():
+        feature, (level, most) = row["feature"], row["of"]
+        what = "more" if level is None else f"the word {level}" if feature in texts else level
+        found[feature] = f"{what} {'raises' if most > 0 else 'lowers'} the risk"
+    return found
 
 
 def _size_of(name: str) -> Column:

@@ -22,6 +22,8 @@ _KINDS: Final = {
     "bigint": "int",
 }
 
+_PLACES: Final = {"string": 1, "text": 2}
+
 
 def check_packages() -> None:
     """Say what the export lacks, before hours of training.
@@ -72,7 +74,7 @@ def exporter(
 
     types = dict(rows.dtypes)
     kinds: dict[str, Any] = {name: _KINDS.get(types[name], "double") for name in features}
-    ordered = sorted(features, key=lambda name: _order(kinds[name]))  # numbers first, else as they come
+    ordered = sorted(features, key=lambda name: _PLACES.get(kinds[name], 0))  # numbers first, else as they come
     contract = bundle.Contract(
         vertical=vertical,
         inputs={name: kinds[name] for name in ordered},
@@ -94,10 +96,6 @@ def exporter(
         bundle.write(folder / bundle.FOLDER, contract, graph.SerializeToString())
 
     return export
-
-
-def _order(kind: str) -> int:
-    return ("string", "text").index(kind) + 1 if kind in ("string", "text") else 0
 
 
 def _as(kind: str, value: Any) -> Any:
