@@ -4,7 +4,7 @@ Scoring the same customers with the same model again changes nothing: the model 
 changed, and only rows that differ from what is in the table are written.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import Any
 
@@ -33,8 +33,9 @@ from shared.registry.versions import Registered
 SCORES = "gold_churn_scores"
 _PARTS = "work_churn_scores"
 _INPUT_HASH = "input_hash"
-_MADE_FROM = ("model_name", "model_version", "model_run_id", _INPUT_HASH)  # each registry counts versions from 1
-_SCORED = (CUSTOMER_ID, SNAPSHOT_DATE, PROBABILITY, REASONS, *_MADE_FROM, experiment.ALIAS)
+_MODEL = ("model_name", "model_version", "model_run_id")  # each registry counts versions from 1
+_MADE_FROM = (*_MODEL, _INPUT_HASH)
+_SCORED = (CUSTOMER_ID, SNAPSHOT_DATE, PROBABILITY, REASONS, _INPUT_HASH, experiment.ALIAS)
 _COLUMNS = (CUSTOMER_ID, SNAPSHOT_DATE, PROBABILITY, "decile", DECISION, REASONS, *_MADE_FROM, experiment.ALIAS)
 
 
@@ -59,7 +60,8 @@ def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepRe
     rows = experiment.with_arm(population(features, config), config, arms)
     found = [_scored(rows, arm.model, target, parts, config) for arm in arms]
     scored = reduce(DataFrame.unionByName, [some for some, _ in found]).persist()
-    scores = decided(scored.withColumn("decile", decile(scored)), threshold).select(*_COLUMNS)
+    with_decile = scored.withColumns({"decile": decile(scored), **_of_alias([arm.model for arm in arms])})
+    scores = decided(with_decile, threshold).select(*_COLUMNS)
     work: list[Callable[[], Any]] = [
         partial(batch.publish, scores, target, key=CUSTOMER_ID),
         scored.where(F.col(PROBABILITY) >= threshold).count,
@@ -106,14 +108,22 @@ def _scored(
 def _with_made_from(rows: DataFrame, scorer: Scorer, model: Registered) -> DataFrame:
     """Add what a score is made from: the model, and a hash of what it reads and of how many reasons are wanted."""
     read_by_model = F.xxhash64(row_hash(rows, scorer.inputs.names), F.lit(scorer.reasons))
-    return rows.withColumns(
-        {
-            "model_name": F.lit(model.name),
-            "model_version": F.lit(model.version),
-            "model_run_id": F.lit(model.run.info.run_id),
-            _INPUT_HASH: read_by_model,
-        }
-    )
+    return rows.withColumns({**_named(model), _INPUT_HASH: read_by_model})
+
+
+def _of_alias(arms: Sequence[Registered]) -> dict[str, Column]:
+    """Return the model of a row by its alias: persisting the same names with every row would take longer."""
+    first, *others = arms
+    named = _named(first)
+    for model in others:
+        is_own = F.col(experiment.ALIAS) == model.alias
+        named = {name: F.when(is_own, value).otherwise(named[name]) for name, value in _named(model).items()}
+    return named
+
+
+def _named(model: Registered) -> dict[str, Column]:
+    values = (model.name, model.version, model.run.info.run_id)
+    return {name: F.lit(value) for name, value in zip(_MODEL, values, strict=True)}
 
 
 def population(features: DataFrame, config: ChurnConfig) -> DataFrame:

@@ -129,7 +129,7 @@ def publish(rows: DataFrame, ref: TableRef, *, key: str) -> Published:
         if current is not None:
             before = current.count()
             stay = current.join(rows, key, "left_semi").count() if key in current.columns else 0
-        written = overwrite(rows, ref, schema_may_change=True)
+        written = overwrite(rows, ref, schema_may_change=True, searched_by=[key])
         return Published(written.version, written.rows - stay, stay, before - stay, 0)
     changes = _changes(rows, current, key).persist()
     try:

@@ -4,6 +4,7 @@ This module is sent to the workers as it is, so it may import nothing but numpy 
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 # What a number of a task is: rows in a bin, from 0 on, or one of these.
 NULLS, SUM, SQUARES, LEAST, GREATEST = -1, -2, -3, -4, -5
+NO_HASH = 0
 CELLS = "window string, slice_place int, slice_value string, column_place int, cell int, value double"
 
 _TYPES = (pa.string(), pa.int32(), pa.string(), pa.int32(), pa.int32(), pa.float64())
@@ -32,13 +34,15 @@ class Grouping(NamedTuple):
     keys: list[tuple[str, str | None]]
     order: Any
     starts: Any
+    sizes: Any
 
 
 def count(batches: Iterator[pa.RecordBatch], columns: Sequence[Marks], slice_count: int) -> Iterator[pa.RecordBatch]:
     """Count the batches of a task and return one batch of `CELLS`.
 
     Args:
-        batches: the window as text, null where all rows are in one, the slices as texts, then the columns, as doubles or hashes.
+        batches: the window as text, null where all rows are in one, the slices as texts, then the columns without nulls:
+            doubles, NaN where a value is missing, or hashes, `NO_HASH` where it is.
         columns: how each is counted.
         slice_count: how many slices there are.
     """
@@ -48,8 +52,11 @@ def count(batches: Iterator[pa.RecordBatch], columns: Sequence[Marks], slice_cou
             continue
         groupings = [_grouping(batch, place) for place in range(slice_count + 1)]
         for place, column in enumerate(columns):
+            values = batch.column(1 + slice_count + place).to_numpy()
             counted = _of_number if column.is_number else _of_category
-            for grouping, held in counted(batch.column(1 + slice_count + place), column, groupings):
+            for grouping in groupings:
+                own = values if grouping.order is None else values[grouping.order]
+                held = np.array(counted(own, column, grouping), dtype=float).T
                 for key, new in zip(grouping.keys, held, strict=True):
                     _add(totals, (grouping.place, place, *key), new, column.is_number)
     yield _batch(totals, columns)
@@ -66,49 +73,37 @@ def _grouping(batch: pa.RecordBatch, place: int) -> Grouping:
         values = parts.dictionary.to_pylist()
         group = group * len(values) + np.asarray(parts.indices)
     if len(names) * len(values) == 1:
-        return Grouping(place, [(names[0], values[0])], None, np.array([0]))
+        return Grouping(place, [(names[0], values[0])], None, np.array([0]), np.array([batch.num_rows]))
     order = np.argsort(group, kind="stable")
     ordered = group[order]
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
     keys = [(names[g // len(values)], values[g % len(values)]) for g in ordered[starts].tolist()]
-    return Grouping(place, keys, order, starts)
+    return Grouping(place, keys, order, starts, np.diff(np.append(starts, batch.num_rows)))
 
 
-def _of_number(array: pa.Array, column: Marks, groupings: Sequence[Grouping]) -> Iterator[tuple[Grouping, Any]]:
-    values = array.to_numpy(zero_copy_only=False)  # null is NaN
+def _of_number(values: Any, column: Marks, grouping: Grouping) -> list[Any]:
     is_missing = np.isnan(values)
-    places = np.zeros(len(values), dtype=np.uint8)
-    for mark in column.marks:
-        places += values >= mark
-    places[is_missing] = len(column.marks) + 1
+    missing = _rows(is_missing, grouping)
+    # A missing value is in no bin: compared with NaN, all is false.
+    at_least = [grouping.sizes - missing, *(_rows(values >= mark, grouping) for mark in column.marks), 0]
     away = values - column.center
     away[is_missing] = 0.0
-    for grouping in groupings:
-        order, starts = grouping.order, grouping.starts
-        ordered, mine, own = (part if order is None else part[order] for part in (places, away, values))
-        moments = [np.add.reduceat(mine, starts), np.add.reduceat(mine * mine, starts)]
-        moments += [np.fmin.reduceat(own, starts), np.fmax.reduceat(own, starts)]
-        yield grouping, np.hstack([_rows(ordered, starts, len(column.marks) + 2), np.stack(moments, axis=1)])
+    moments = [np.add.reduceat(away, grouping.starts), np.add.reduceat(away * away, grouping.starts)]
+    bounds = [np.fmin.reduceat(values, grouping.starts), np.fmax.reduceat(values, grouping.starts)]
+    return [*(low - high for low, high in pairwise(at_least)), missing, *moments, *bounds]
 
 
-def _of_category(array: pa.Array, column: Marks, groupings: Sequence[Grouping]) -> Iterator[tuple[Grouping, Any]]:
-    values = array.fill_null(0).to_numpy(zero_copy_only=False)
-    places = np.full(len(values), len(column.marks), dtype=np.uint8)
-    for level, mark in enumerate(column.marks):
-        places[values == mark] = level
-    if array.null_count:
-        places[array.is_null().to_numpy(zero_copy_only=False)] = len(column.marks) + 1
-    for grouping in groupings:
-        ordered = places if grouping.order is None else places[grouping.order]
-        yield grouping, _rows(ordered, grouping.starts, len(column.marks) + 2)
+def _of_category(hashes: Any, column: Marks, grouping: Grouping) -> list[Any]:
+    missing = _rows(hashes == NO_HASH, grouping)
+    levels = [_rows(hashes == mark, grouping) for mark in column.marks]
+    return [*levels, grouping.sizes - missing - sum(levels), missing]
 
 
-def _rows(places: Any, starts: Any, width: int) -> Any:
-    """Return per group the rows in each bin, and last those without a value."""
-    if len(starts) == 1:
-        return np.bincount(places, minlength=width)[None, :].astype(float)
-    group = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(places))))
-    return np.bincount(group * width + places, minlength=len(starts) * width).reshape(-1, width).astype(float)
+def _rows(is_counted: Any, grouping: Grouping) -> Any:
+    """Return how many rows of each group are counted."""
+    if len(grouping.starts) == 1:  # many times faster than the general way
+        return np.array([np.count_nonzero(is_counted)])
+    return np.add.reduceat(is_counted, grouping.starts, dtype=np.int64)
 
 
 def _add(totals: dict[Any, Any], key: tuple[int, int, str, str | None], new: Any, is_number: bool) -> None:

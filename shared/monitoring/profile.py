@@ -1,7 +1,8 @@
 """Profiles: how the values of many columns lie in their bins, for every window and slice, from one pass over the rows.
 
-Spark's generated code is slow for hundreds of aggregates: a method over 8,000 bytes is never compiled. So rows go in Arrow
-batches to numpy, which counts a column at a time; a few hundred numbers per task come back and are added up by Spark.
+Spark's generated code is slow for hundreds of aggregates: each takes longer than a value takes on its way to Python, and a
+method over 8,000 bytes is never compiled. So rows go in Arrow batches to numpy, which counts a column at a time; a few
+hundred numbers per task come back and are added up by Spark.
 """
 
 from collections.abc import Mapping, Sequence
@@ -74,7 +75,7 @@ def profile(
     packed = [
         of_window.cast("string").alias("_window"),
         *(F.coalesce(v.cast("string"), F.lit("(none)")).alias(f"_slice{i}") for i, v in enumerate(parts.values())),
-        *((as_number(b.name) if b.kind == "numeric" else as_hash(b.name)).alias(f"_{i}") for i, b in enumerate(bins)),
+        *(_countable(each).alias(f"_{place}") for place, each in enumerate(bins)),
     ]
     marks = [Marks(b.kind == "numeric", b.edges if b.kind == "numeric" else b.hashes, b.center) for b in bins]
     cells = rows.select(*packed).mapInArrow(
@@ -91,6 +92,12 @@ def profile(
     names: list[str | None] = [None, *parts]
     profiles = [_profile(row, bins[row["column_place"]], names[row["slice_place"]]) for row in found.collect()]
     return sorted(profiles, key=lambda p: (p.window, p.slice_key or "", p.slice_value or "", p.column))
+
+
+def _countable(bins: ColumnBins) -> Column:
+    if bins.kind == "numeric":
+        return F.coalesce(as_number(bins.name), F.lit(float("nan")))
+    return F.coalesce(as_hash(bins.name), F.lit(counting.NO_HASH))
 
 
 def _profile(row: Row, bins: ColumnBins, slice_key: str | None) -> Profile:

@@ -109,7 +109,7 @@ def test_batches_of_a_task_add_up_also_where_one_has_no_value() -> None:
     columns = [Marks(True, (2.0,), 1.0)]
     batches = [
         pa.RecordBatch.from_arrays([pa.array(["w"] * len(values)), pa.array(values, pa.float64())], ["w", "x"])
-        for values in ([1.0, 5.0], [None, None], [], [2.0])
+        for values in ([1.0, 5.0], [np.nan, np.nan], [], [2.0])
     ]
 
     (counted,) = counting.count(iter(batches), columns, 0)
