@@ -192,6 +192,8 @@ def _local_conf(config: SessionConfig) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": str(config.shuffle_partitions),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
+        # Compressing what is cached builds a dictionary of every column, even of keys: a fifth of the time of a batch of scores.
+        "spark.sql.inMemoryColumnarStorage.compressed": "false",
         # A pipeline has more than the 100 generated classes kept by default, and would compile them again and again.
         "spark.sql.codegen.cache.maxEntries": "4000",
         # Delta rebuilds a table's state with 50 tasks by default: seconds on a laptop, for a few files.
