@@ -48,9 +48,8 @@ def reproduce(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResu
     _compare(run_id, "validation", before, again.validation[again.chosen].as_dict())
     metrics = {"validation": before}
     if tested := _logged(run, "test"):
-        evaluation = tracking.read_document(
-            run, "evaluation"
-        )  # of a version that may be later than what it learned from
+        # Of a version that may be later than what it learned from.
+        evaluation = tracking.read_document(run, "evaluation")
         _compare(run_id, "test", tested, _on_test_rows(spark, then, again, evaluation["features_version"]))
         metrics["test"] = tested
     return StepResult(

@@ -111,9 +111,9 @@ def _with_made_from(rows: DataFrame, scorer: Scorer, model: Registered) -> DataF
     return rows.withColumns({**_named(model), _INPUT_HASH: read_by_model})
 
 
-def _of_alias(arms: Sequence[Registered]) -> dict[str, Column]:
+def _of_alias(chosen: Sequence[Registered]) -> dict[str, Column]:
     """Return the model of a row by its alias: persisting the same names with every row would take longer."""
-    first, *others = arms
+    first, *others = chosen
     named = _named(first)
     for model in others:
         is_own = F.col(experiment.ALIAS) == model.alias
