@@ -73,6 +73,7 @@ class Drift:
 
 
 Key = tuple[str | None, str | None, str]
+_Place = tuple[str, str]  # column and window
 
 
 def of_window(
@@ -109,14 +110,43 @@ def of_window(
 def judged_against(drifts: Sequence[Drift], settings: MonitoringConfig) -> list[Drift]:
     """Return those drifts of whole windows that alerts go by: of each window its recent reference, if it has one.
 
-    Values that are missing or new against the training rows stay broken data, however long they have been so: only a
-    distribution may become the new normal.
+    A distribution that stays becomes the new normal, broken data do not: values that are new to the model count against
+    the training rows always, and so do missing ones from the window in which their share jumped until it is back. A share
+    that grows slowly is no break.
+
+    Args:
+        drifts: of all windows; a jump in one that is left out is not seen.
+        settings: which reference counts.
     """
     whole = [drift for drift in drifts if drift.slice_key is None]
-    recent = {drift.window for drift in whole if drift.against == "RECENT" and settings.compare_with == "recent"}
-    broken = {(d.window, d.column): d for d in whole if d.against == "BASELINE" and d.violation in BROKEN}
-    chosen = [d for d in whole if d.against == ("RECENT" if d.window in recent else "BASELINE")]
-    return [d if d.violation in BROKEN else broken.get((d.window, d.column), d) for d in chosen]
+    baseline, recent = ({_place(d): d for d in whole if d.against == against} for against in ("BASELINE", "RECENT"))
+    if settings.compare_with == "baseline":
+        recent = {}
+    broken = {place for place, drift in baseline.items() if drift.violation == "unseen"} | _missing(baseline, recent)
+    # The share of missing values jumped back to that of the training rows.
+    mended = {place for place, drift in recent.items() if drift.violation == "nulls"} - broken
+    return [drift if place in broken | mended else recent.get(place, drift) for place, drift in baseline.items()]
+
+
+def _missing(baseline: Mapping[_Place, Drift], recent: Mapping[_Place, Drift]) -> set[_Place]:
+    """Return where more or fewer values are missing than in the training rows, without a pause since a jump."""
+    found: set[_Place] = set()
+    of_column = None
+    for column, window in sorted(baseline):
+        if column != of_column:
+            of_column, has_jumped = column, False
+        drift, before = baseline[column, window], recent.get((column, window))
+        if drift.null_p_value is None:  # too few rows to tell
+            continue
+        is_jump = before is None or before.violation == "nulls"
+        has_jumped = drift.violation == "nulls" and (has_jumped or is_jump)
+        if has_jumped:
+            found.add((column, window))
+    return found
+
+
+def _place(drift: Drift) -> _Place:
+    return (drift.column, drift.window)
 
 
 def compare(

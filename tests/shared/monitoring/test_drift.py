@@ -137,16 +137,49 @@ def test_the_recent_reference_ends_before_the_windows_an_alert_is_about() -> Non
     assert drift.judged_against(list(found.values()), old) == [found["BASELINE x"]]
 
 
+def judged(history: dict[str, list[Profile]]) -> dict[str, str]:
+    """The verdicts of all windows: window and column → violation, those without left out."""
+    found = [d for window in history for d in of(window, history).values()]
+    return {f"{d.window} {d.column}": d.violation for d in drift.judged_against(found, SETTINGS) if d.violation}
+
+
+def missing(*shares: float) -> dict[str, list[Profile]]:
+    """Windows 10, 11, … in which such shares of the values of ``x`` are missing."""
+    rows = [round(2000 * share) for share in shares]
+    return {
+        str(10 + place): [number(str(10 + place), (500 - nulls // 4,) * 4, nulls=nulls)]
+        for place, nulls in enumerate(rows)
+    }
+
+
 def test_values_that_stay_away_never_become_the_new_normal() -> None:
-    lost, new = number("w", (400, 400, 400, 400), nulls=400), category("w", (980, 980, 40))
-    history = {str(place): [replace(lost, window=str(place)), replace(new, window=str(place))] for place in range(8)}
+    broken = [*missing(*[0.0] * 6, *[0.2] * 8).items()]
+    new = category("w", (980, 980, 40))
 
-    found = of("7", history)
+    history = {window: [*found, replace(new, window=window)] for window, found in broken}
 
-    assert (found["RECENT x"].null_change, found["RECENT x"].violation) == (0.0, "")
-    assert {(each.column, each.violation) for each in drift.judged_against(list(found.values()), SETTINGS)} == {
-        ("x", "nulls"), ("plan", "unseen")
-    }  # fmt: skip
+    assert of("23", history)["RECENT x"].null_change == 0.0
+    assert judged(history) == {f"{window} x": "nulls" for window in range(16, 24)} | {
+        f"{window} plan": "unseen" for window in range(10, 24)
+    }
+
+
+def test_a_share_of_missing_values_that_grows_slowly_is_no_break() -> None:
+    slowly = missing(*[place / 100 for place in range(20)])
+
+    assert of("29", slowly)["BASELINE x"].violation == "nulls"
+    assert judged(slowly) == {}
+
+
+def test_a_share_of_missing_values_that_is_back_is_mended_and_no_break_of_its_own() -> None:
+    back = missing(*[0.0] * 6, *[0.3] * 6, *[0.0] * 6)
+
+    assert of("24", back)["RECENT x"].violation == "nulls"
+    assert judged(back) == {f"{window} x": "nulls" for window in range(16, 22)}
+
+
+def test_windows_without_a_recent_reference_are_held_against_the_training_rows() -> None:
+    assert judged(missing(0.2, 0.2)) == {"10 x": "nulls", "11 x": "nulls"}
 
 
 def test_a_distribution_that_stays_is_the_new_normal() -> None:
