@@ -37,8 +37,8 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     """
     client = tracking.connect(config, MODEL)
     challenger = models.find(client, MODEL, models.CHALLENGER)
-    training = tracking.read_document(challenger.run, "training")
-    config = as_trained(tracking.read_document(challenger.run, "config"), config)
+    training = files.document(challenger, "training")
+    config = as_trained(files.document(challenger, "config"), config)
     warehouse = Warehouse(config.warehouse)
     version = latest_version(spark, warehouse.table(FEATURES))
     rows = read(spark, warehouse.table(FEATURES), version)

@@ -36,7 +36,10 @@ def ingest(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     """Bring the source into bronze, silver and quarantine tables; stop when too many rows are broken."""
     warehouse = Warehouse(config.warehouse)
     _refuse_other_shapes(spark, config, warehouse)
-    _refuse_streamed(spark, config)
+    if _is_streamed(spark, config):
+        if config.stream.keeps_tables:
+            return StepResult({KEPT_FROM: "score-stream"})
+        raise _streamed(config)
     made_from = _made_from(spark, config)  # before reading, so that a file that changes meanwhile is not missed
     landed = _land_all(spark, config, run_id)
     done = in_parallel(spark, [partial(publish, each) for each in landed])
@@ -109,15 +112,14 @@ def _is_streamed(spark: SparkSession, config: ChurnConfig) -> bool:
     return exists(spark, Warehouse(config.warehouse).table(schema.STREAM_DECISIONS))
 
 
-def _refuse_streamed(spark: SparkSession, config: ChurnConfig) -> None:
-    """Refuse to replace tables that a stream has added to."""
-    if _is_streamed(spark, config):
-        raise DataError(
-            "WAREHOUSE_IS_STREAMED",
-            f"The tables in {config.warehouse} hold rows that score-stream brought, which ingesting a source would drop.",
-            "A warehouse without a stream.",
-            f"Send what is new as events, or use another --warehouse, or remove {schema.STREAM_DECISIONS}.",
-        )
+def _streamed(config: ChurnConfig) -> DataError:
+    return DataError(
+        "WAREHOUSE_IS_STREAMED",
+        f"The tables in {config.warehouse} hold rows that score-stream brought, which ingesting a source would drop.",
+        "A warehouse without a stream.",
+        "Send what is new as events, or use another --warehouse; with --set stream.keeps_tables=true the tables stay as "
+        "they are.",
+    )
 
 
 def _land_all(spark: SparkSession, config: ChurnConfig, run_id: str) -> list[Landed]:

@@ -9,6 +9,7 @@ _DATA = (Task("ingest"), Task("features", after=("ingest",)))
 
 JOBS = JobSpec(
     vertical="churn",
+    arguments=("--set", "stream.keeps_tables=true"),  # beside a stream there is nothing to ingest
     jobs=(
         Job(
             name="train",

@@ -37,7 +37,7 @@ from shared.monitoring.profile import profile
 from shared.monitoring.quality import Rejected
 from shared.monitoring.sinks import deliver
 from shared.monitoring.watch import Found, Tables, Watched, frequent, limited, look
-from shared.registry import models, tracking
+from shared.registry import files, models, tracking
 from shared.report import html
 from shared.report import monitoring as page
 
@@ -103,7 +103,7 @@ def _show(config: ChurnConfig, standing: Standing, path: Path, run_id: str) -> N
         text = metrics.exposition(MODEL, _figures(standing, config))
         metrics.write_textfile(Path(config.monitoring.sinks.textfile), text)
     html.write_text(page.render(_page(standing, config, run_id)), path)
-    tracking.connect(config, MODEL).log_artifact(standing.champion.run.info.run_id, str(path))
+    tracking.write_file(standing.champion.run, path)
 
 
 def stand(spark: SparkSession, config: ChurnConfig, run_id: str) -> Standing:
@@ -115,7 +115,7 @@ def stand(spark: SparkSession, config: ChurnConfig, run_id: str) -> Standing:
     """
     client = tracking.connect(config, MODEL)
     champion = models.find(client, MODEL, models.CHAMPION)
-    config = as_trained(tracking.read_document(champion.run, "config"), config)
+    config = as_trained(files.document(champion, "config"), config)
     warehouse = Warehouse(config.warehouse)
     version = latest_version(spark, warehouse.table(FEATURES))
     rows = read(spark, warehouse.table(FEATURES), version)
@@ -184,7 +184,7 @@ def _learned(
     In a table of customers these are in every window again, so there predictions are those of all rows.
     """
     version = tracking.tables_of(champion.run)[FEATURES].version
-    inputs = tracking.read_document(champion.run, "training")["inputs"]
+    inputs = files.document(champion, "training")["inputs"]
     there = read(spark, Warehouse(config.warehouse).table(FEATURES), version)
     taught = there.where(F.col(SPLIT).isin("train", "validation"))
     slices = _slices(config, taught)

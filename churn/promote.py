@@ -22,7 +22,7 @@ from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.evaluation import paired
 from shared.features.tf_idf import WORDS
-from shared.registry import gates, ledger, models, promotion, tracking
+from shared.registry import files, gates, ledger, models, promotion, tracking
 from shared.registry.gates import Comparison, Verdict
 from shared.registry.versions import Registered
 
@@ -31,7 +31,15 @@ def promote(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult
     """Make the challenger the champion when it passes every gate; refuse it otherwise. Either way a row in the ledger."""
     client = tracking.connect(config, MODEL)
     judge = partial(judged, spark, config)
-    champion = promotion.promote(spark, Warehouse(config.warehouse), client, MODEL, run_id, judge)
+    champion = promotion.promote(
+        spark,
+        Warehouse(config.warehouse),
+        client,
+        MODEL,
+        run_id,
+        judge,
+        without_champion=config.gates.without_champion,
+    )
     return StepResult({"promoted_version": champion.version}, model=champion.as_dict())
 
 
@@ -93,7 +101,7 @@ def _evaluation(model: Registered) -> dict[str, Any]:
 
 def _why_not(rows: DataFrame, champion: Registered) -> str:
     """Return why the champion cannot score these rows; empty when it can."""
-    inputs = tracking.read_document(champion.run, "training")["inputs"]
+    inputs = files.document(champion, "training")["inputs"]
     there = dict(rows.dtypes)
     missing = sorted({name for names in inputs.values() for name in names} - there.keys())
     if missing:
@@ -141,7 +149,7 @@ def _unseen(spark: SparkSession, config: ChurnConfig, test: DataFrame, champion:
     Where it cannot, they stay in: that speaks for the champion, and the challenger has to be so much better.
     """
     version = tracking.tables_of(champion.run)[FEATURES].version
-    then = ChurnConfig.of_run(tracking.read_document(champion.run, "config"))
+    then = ChurnConfig.of_run(files.document(champion, "config"))
     key = (CUSTOMER_ID,) if then.split.by == "customer" else ROW_KEY
     try:
         rows = read(spark, Warehouse(config.warehouse).table(FEATURES), version)

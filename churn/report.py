@@ -5,6 +5,7 @@ what the model was trained for. Costs that the command names take the place of t
 threshold follow from them.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -37,6 +38,7 @@ from shared.report.html import Headline, RunReport
 from shared.report.numbers import number, percent, points
 from shared.report.searching import SearchTable
 
+REPORT_TAG = "report_sha256"
 _MEANINGS = {
     "auc": "chance that a churner outranks a customer who stays",
     "pr_auc": "average precision over all thresholds",
@@ -92,7 +94,12 @@ def report(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     content = contents(spark, config, run_id)
     client = tracking.connect(config, MODEL)
     path = html.write(content, tracking.local_folder(config) / "reports" / run_id / "report.html")
-    client.log_artifact(_reported(client, run_id).run.info.run_id, str(path))  # with the model it tells of
+    model = _reported(client, run_id)
+    tracking.write_file(model.run, path)
+    with tracking.reached():
+        client.set_model_version_tag(
+            MODEL, str(model.version), REPORT_TAG, hashlib.sha256(path.read_bytes()).hexdigest()
+        )
     return StepResult({"bytes": path.stat().st_size}, report=str(path))
 
 

@@ -13,14 +13,15 @@ from churn.config import ChurnConfig, as_trained
 from churn.evaluate import evaluate
 from churn.monitor import Standing, send, stand
 from churn.promote import promote_or_keep
+from churn.report import report
 from churn.train import MODEL, train
 from shared.core.errors import AcceleratorError, DataError
 from shared.core.run import Step, StepResult
 from shared.monitoring.alerts import Condition
-from shared.registry import tracking
+from shared.registry import files, tracking
 from shared.registry.versions import CHAMPION, find_any
 
-_TRAINING: Final[Sequence[Step]] = (train, evaluate, promote_or_keep)
+_TRAINING: Final[Sequence[Step]] = (train, evaluate, report, promote_or_keep)
 
 
 def retrain(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
@@ -41,7 +42,7 @@ def retrain(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult
         raise _broken(found, _undelivered(spark, config, standing, run_id))
     if not found.performance_lost:
         return StepResult({"decision": "keep", "because": _kept_because(found)}, model=champion.as_dict())
-    then = as_trained(tracking.read_document(champion.run, "config"), config)
+    then = as_trained(files.document(champion, "config"), config)
     return _trained(spark, then, run_id, _why(found, "performance"))
 
 

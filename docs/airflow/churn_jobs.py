@@ -20,12 +20,24 @@ with DAG(
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=230),
 ):
-    ingest = BashOperator(task_id="ingest", bash_command="churn ingest $ACCELERATORS_ARGUMENTS")
-    features = BashOperator(task_id="features", bash_command="churn features $ACCELERATORS_ARGUMENTS")
-    train = BashOperator(task_id="train", bash_command="churn train $ACCELERATORS_ARGUMENTS")
-    evaluate = BashOperator(task_id="evaluate", bash_command="churn evaluate $ACCELERATORS_ARGUMENTS")
-    promote = BashOperator(task_id="promote", bash_command="churn promote $ACCELERATORS_ARGUMENTS")
-    report = BashOperator(task_id="report", bash_command="churn report $ACCELERATORS_ARGUMENTS")
+    ingest = BashOperator(
+        task_id="ingest", bash_command="churn ingest --set stream.keeps_tables=true $ACCELERATORS_ARGUMENTS"
+    )
+    features = BashOperator(
+        task_id="features", bash_command="churn features --set stream.keeps_tables=true $ACCELERATORS_ARGUMENTS"
+    )
+    train = BashOperator(
+        task_id="train", bash_command="churn train --set stream.keeps_tables=true $ACCELERATORS_ARGUMENTS"
+    )
+    evaluate = BashOperator(
+        task_id="evaluate", bash_command="churn evaluate --set stream.keeps_tables=true $ACCELERATORS_ARGUMENTS"
+    )
+    promote = BashOperator(
+        task_id="promote", bash_command="churn promote --set stream.keeps_tables=true $ACCELERATORS_ARGUMENTS"
+    )
+    report = BashOperator(
+        task_id="report", bash_command="churn report --set stream.keeps_tables=true $ACCELERATORS_ARGUMENTS"
+    )
     ingest >> features
     features >> train
     train >> evaluate
@@ -41,9 +53,15 @@ with DAG(
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=110),
 ):
-    ingest = BashOperator(task_id="ingest", bash_command="churn ingest $ACCELERATORS_ARGUMENTS")
-    features = BashOperator(task_id="features", bash_command="churn features $ACCELERATORS_ARGUMENTS")
-    score_batch = BashOperator(task_id="score-batch", bash_command="churn score-batch $ACCELERATORS_ARGUMENTS")
+    ingest = BashOperator(
+        task_id="ingest", bash_command="churn ingest --set stream.keeps_tables=true $ACCELERATORS_ARGUMENTS"
+    )
+    features = BashOperator(
+        task_id="features", bash_command="churn features --set stream.keeps_tables=true $ACCELERATORS_ARGUMENTS"
+    )
+    score_batch = BashOperator(
+        task_id="score-batch", bash_command="churn score-batch --set stream.keeps_tables=true $ACCELERATORS_ARGUMENTS"
+    )
     ingest >> features
     features >> score_batch
 
@@ -56,7 +74,9 @@ with DAG(
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=50),
 ):
-    monitor = BashOperator(task_id="monitor", bash_command="churn monitor $ACCELERATORS_ARGUMENTS")
+    monitor = BashOperator(
+        task_id="monitor", bash_command="churn monitor --set stream.keeps_tables=true $ACCELERATORS_ARGUMENTS"
+    )
 
 with DAG(
     dag_id="churn_retrain",
@@ -67,4 +87,6 @@ with DAG(
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=230),
 ):
-    retrain = BashOperator(task_id="retrain", bash_command="churn retrain $ACCELERATORS_ARGUMENTS")
+    retrain = BashOperator(
+        task_id="retrain", bash_command="churn retrain --set stream.keeps_tables=true $ACCELERATORS_ARGUMENTS"
+    )

@@ -11,6 +11,7 @@ import yaml
 from shared.core import clock, log
 from shared.core.config import read_text
 from shared.core.errors import AcceleratorError
+from shared.core.references import without_logins
 from shared.core.run import RunConfig
 
 Layers = Callable[[str | None], Sequence[str]]
@@ -57,13 +58,13 @@ def guarded(given: Mapping[str, Any], work: Callable[[str], None]) -> int:
         work(run_id)
     except AcceleratorError as error:
         if given["debug"]:
-            traceback.print_exc()
+            click.echo(without_logins(traceback.format_exc()), err=True)
         click.echo(str(error), err=True)
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - the outermost line
         if given["debug"]:
-            traceback.print_exc()
-        reason = (str(error).strip().splitlines() or [""])[0]
+            click.echo(without_logins(traceback.format_exc()), err=True)
+        reason = without_logins((str(error).strip().splitlines() or [""])[0])
         click.echo(f"[INTERNAL] {type(error).__name__}: {reason} (run {run_id}). Repeat with --debug.", err=True)
         return 1
     return 0

@@ -9,6 +9,7 @@ import sys
 from typing import TextIO
 
 from shared.core.clock import utc_now
+from shared.core.references import without_logins
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -49,7 +50,7 @@ class _Json(logging.Formatter):
             **_facts(record),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = without_logins(self.formatException(record.exc_info))
         return json.dumps(line, default=str)
 
 
@@ -61,4 +62,4 @@ class _Line(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         facts = " ".join(f"{key}={value}" for key, value in _facts(record).items())
         text = f"{record.levelname.lower()}: {record.getMessage()} {facts}".rstrip() + f" (run {self.run_id})"
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        return f"{text}\n{without_logins(self.formatException(record.exc_info))}" if record.exc_info else text

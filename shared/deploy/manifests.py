@@ -22,6 +22,7 @@ _DATA: Final = "/data"  # where the Kubernetes volume is mounted
 _USER: Final = 185  # of Spark's image
 # What an earlier build left would be in the wheel, or beside it.
 _BUILD: Final = "rm -rf build dist/*.whl && python -m build --wheel --outdir dist"
+_LINE: Final = 120
 _EXTENSIONS: Final = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -241,8 +242,10 @@ def _dag(spec: JobSpec, job: Job) -> list[str]:
     ]
     for task in job.tasks:
         words = f"{shlex.join([spec.vertical, task.verb, *spec.arguments])} $ACCELERATORS_ARGUMENTS"
-        call = f"BashOperator(task_id={_quoted(task.verb)}, bash_command={_quoted(words)})"
-        lines.append(f"    {handles[task.verb]} = {call}")
+        given = f"task_id={_quoted(task.verb)}, bash_command={_quoted(words)}"
+        line = f"    {handles[task.verb]} = BashOperator({given})"
+        is_long = len(line) > _LINE
+        lines += [f"    {handles[task.verb]} = BashOperator(", f"        {given}", "    )"] if is_long else [line]
     for task in job.tasks:
         lines += [f"    {handles[verb]} >> {handles[task.verb]}" for verb in task.after]
     return lines
@@ -255,7 +258,7 @@ def _quoted(text: str) -> str:
 
 def _yaml(spec: JobSpec, *documents: Mapping[str, Any]) -> str:
     head = f"# Rendered from {spec.vertical}/jobs.py by `python -m shared manifests {spec.vertical}`: edit that, not this.\n"
-    return head + yaml.dump_all(_plain(documents), sort_keys=False, width=120, explicit_start=len(documents) > 1)
+    return head + yaml.dump_all(_plain(documents), sort_keys=False, width=_LINE, explicit_start=len(documents) > 1)
 
 
 def _plain(value: Any) -> Any:

@@ -45,6 +45,8 @@ class StreamConfig(Settings):
         events_per_batch: of Kafka, events taken together.
         max_failed_share: share of the events of a batch and table that may be broken before the stream stops; all of
             them by default, since they are put aside and a batch may be a single one.
+        keeps_tables: whether ``ingest`` leaves tables that the stream feeds as they are, which jobs ask for, instead of
+            refusing to replace them.
     """
 
     source: Literal["folder", "kafka"] = "folder"
@@ -62,6 +64,7 @@ class StreamConfig(Settings):
     files_per_batch: int = Field(1_000, ge=1)
     events_per_batch: int = Field(100_000, ge=1)
     max_failed_share: float = Field(1.0, ge=0.0, le=1.0)
+    keeps_tables: bool = False
 
     @property
     def label(self) -> str:

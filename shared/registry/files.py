@@ -26,6 +26,7 @@ from shared.registry.versions import Registered, check_name
 
 MANIFEST: Final = "manifest.json"
 MANIFEST_TAG: Final = "manifest_sha256"
+DOCUMENTS: Final = "documents"
 _LOGGED: Final = re.compile(r"\Amodels:/(m-[A-Za-z0-9-]+)\Z")  # a logged model of this registry, and no other address
 # MLflow writes name and version beside the files of a model that somebody loads by its address, also into the store.
 _MLFLOWS_NOTE: Final = "registered_model_meta"
@@ -51,6 +52,21 @@ def fetch(model: Registered, under: str = "") -> Path:
         folder = stack.enter_context(fetched(model, under))
         atexit.register(stack.pop_all().close)
     return folder
+
+
+def document(model: Registered, name: str) -> dict[str, Any]:
+    """Return the document ``name`` that was logged with the model, as it was then.
+
+    Raises:
+        ModelError: DOCUMENT_MISSING when there is none; as `fetched`.
+        EnvironmentProblem: the registry or its artifacts cannot be read.
+    """
+    with fetched(model, DOCUMENTS) as folder:
+        file = folder / f"{check_name(name)}.json"
+        if not file.is_file():
+            raise ModelError("DOCUMENT_MISSING", f"{_label(model)} has no {name}.", "", "Train again with this code.")
+        found: dict[str, Any] = json.loads(file.read_bytes())
+        return found
 
 
 @contextmanager

@@ -28,6 +28,8 @@ class GateConfig(Settings):
         max_ece_excess: by how much the calibration error may exceed what chance alone gives right probabilities, beyond twice
             the standard error of the rate of so many test rows: a calibration is itself learned from about as many.
         online_parity: whether the exported model has to give the same probabilities as Spark.
+        without_champion: whether to judge by the other gates alone when the champion that the ledger names is gone; else
+            the challenger is refused. The first model of all needs no leave.
     """
 
     metric: Literal["log_loss", "auc"] = "log_loss"
@@ -39,6 +41,7 @@ class GateConfig(Settings):
     min_slice_rows: int = Field(100, ge=1)
     max_ece_excess: float = Field(0.03, ge=0.0)
     online_parity: bool = True
+    without_champion: bool = False
 
 
 @dataclass(frozen=True)

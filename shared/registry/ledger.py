@@ -128,7 +128,7 @@ def settle(spark: SparkSession, warehouse: Warehouse, client: MlflowClient, mode
         return 0
     moves = _moves(spark, ref, model)
     carried_out = 0
-    while (row := _next(moves, settled(client, model))) is not None and _is_here(client, row):
+    while (row := _next(client, moves, settled(client, model))) is not None:
         _carry_out(client, row)
         carried_out += 1
     return carried_out
@@ -166,8 +166,10 @@ def _moves(spark: SparkSession, ref: TableRef, model: str) -> DataFrame:
     return read(spark, ref).where(F.col("model") == model).where(F.col("action").isin(PROMOTED, ROLLED_BACK))
 
 
-def _next(moves: DataFrame, settled: str) -> Row | None:
-    return moves.where(F.col("after_event") == settled).orderBy("decided_ts", "event_id").first()
+def _next(client: MlflowClient, moves: DataFrame, settled: str) -> Row | None:
+    """Return the first row that follows ``settled`` here: the first rows of all registries follow nothing."""
+    rows = moves.where(F.col("after_event") == settled).orderBy("decided_ts", "event_id").collect()
+    return next((row for row in rows if _is_here(client, row)), None)
 
 
 def _carry_out(client: MlflowClient, row: Row) -> None:

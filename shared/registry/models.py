@@ -25,7 +25,6 @@ from shared.registry.versions import check_name, point
 from shared.registry.versions import find as find
 
 _PINNED: Final = ("pyspark", "mlflow", "numpy", "pandas", "pyarrow")
-_DOCUMENTS: Final = "documents"
 
 
 def register(
@@ -65,7 +64,7 @@ def register(
         folder = Path(private, "model")
         _save(model, folder, run.info.run_id, logged.model_id, inputs)
         for title, document in (documents or {}).items():
-            write_json(folder / _DOCUMENTS / f"{title}.json", document)
+            write_json(folder / files.DOCUMENTS / f"{title}.json", document)
         stages.check(folder)
         if derive is not None:
             derive(folder)

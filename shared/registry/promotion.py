@@ -22,7 +22,14 @@ Judge = Callable[[Registered, Registered | None], Verdict]
 
 
 def promote(
-    spark: SparkSession, warehouse: Warehouse, client: MlflowClient, model: str, run_id: str, judge: Judge
+    spark: SparkSession,
+    warehouse: Warehouse,
+    client: MlflowClient,
+    model: str,
+    run_id: str,
+    judge: Judge,
+    *,
+    without_champion: bool = False,
 ) -> Registered:
     """Make the challenger the champion when it passes every gate, and record the decision either way.
 
@@ -35,10 +42,11 @@ def promote(
         model: registered name.
         run_id: of the verb.
         judge: returns the verdict on the challenger beside the champion, if there is one.
+        without_champion: as in `shared.registry.gates.GateConfig`.
 
     Raises:
         ModelError: GATE_REFUSED, the champion stays; DECISION_OVERTAKEN, another came first; MODEL_MISSING,
-            MODEL_TAMPERED, STAGE_NOT_ALLOWED.
+            CHAMPION_MISSING, MODEL_TAMPERED, STAGE_NOT_ALLOWED.
     """
     ledger.settle(spark, warehouse, client, model)
     after = ledger.settled(client, model)
@@ -46,6 +54,8 @@ def promote(
     if champion and champion.version == challenger.version:
         return champion
     try:
+        if champion is None and after and not without_champion:
+            raise _champion_missing(model)
         verdict = judge(challenger, champion)
         # A champion has to be loaded: better to know now than when it is to score.
         models.load(challenger)
@@ -145,6 +155,15 @@ def _record(
         reason=reason,
     )
     return ledger.record(spark, warehouse, after, run_id, decision)
+
+
+def _champion_missing(model: str) -> ModelError:
+    return ModelError(
+        "CHAMPION_MISSING",
+        f"The ledger made a version of {model} the champion, and none has that alias now.",
+        "A champion to compare the challenger with.",
+        "Give the alias back in MLflow, or judge without it: --set gates.without_champion=true.",
+    )
 
 
 def _refused(challenger: Registered, reason: str) -> ModelError:

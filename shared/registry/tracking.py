@@ -41,6 +41,7 @@ __all__ = [
     "tables_of",
     "training_run",
     "write_document",
+    "write_file",
     "write_json",
     "write_metrics",
 ]
@@ -81,8 +82,8 @@ def connect(config: RunConfig, experiment: str) -> MlflowClient:
 
 
 @contextmanager
-def reached(uri: str) -> Iterator[None]:
-    """Say that MLflow at ``uri`` cannot be used when it raises inside.
+def reached(uri: str | None = None) -> Iterator[None]:
+    """Say that MLflow at ``uri``, by default where it points to, cannot be used when it raises inside.
 
     Raises:
         EnvironmentProblem: it did.
@@ -91,7 +92,10 @@ def reached(uri: str) -> Iterator[None]:
         yield
     except MlflowException as error:
         raise EnvironmentProblem(
-            "TRACKING_UNAVAILABLE", without_logins(f"MLflow at {uri}: {error.message}."), "", "Check tracking_uri."
+            "TRACKING_UNAVAILABLE",
+            without_logins(f"MLflow at {uri or mlflow.get_tracking_uri()}: {error.message}."),
+            "",
+            "Check tracking_uri.",
         ) from error
 
 
@@ -106,9 +110,13 @@ def local_folder(config: RunConfig) -> Path:
 
 @contextmanager
 def training_run(config: RunConfig, run_id: str, tables: Mapping[str, int]) -> Iterator[Run]:
-    """Open a run that records the config, the seed and the versions of the tables it reads."""
+    """Open a run that records the config, the seed and the versions of the tables it reads.
+
+    Raises:
+        EnvironmentProblem: MLflow cannot keep it, or something that is written inside.
+    """
     tags = {RUN_ID_TAG: run_id, _VERSIONS: json.dumps(dict(tables), sort_keys=True)}
-    with mlflow.start_run(run_name=run_id, tags=tags) as run:
+    with reached(), mlflow.start_run(run_name=run_id, tags=tags) as run:
         mlflow.log_dict(redacted(config), "config.json")
         mlflow.log_params({"seed": config.seed, "source": without_logins(config.source or "generator")})
         yield run
@@ -120,11 +128,13 @@ def tables_of(run: Run) -> dict[str, TableRead]:
     return {name: TableRead(int(version), digests.get(name, "")) for name, version in versions.items()}
 
 
+@reached()
 def keep_digests(run: Run, digests: Mapping[str, str]) -> None:
     """Record with the run what was in the tables it read: name → digest."""
     MlflowClient().set_tag(run.info.run_id, _DIGESTS, json.dumps(dict(digests), sort_keys=True))
 
 
+@reached()
 def find_run(client: MlflowClient, experiment: str, run_id: str) -> Run:
     """Return the MLflow run that the product's ``run_id`` made.
 
@@ -139,9 +149,16 @@ def find_run(client: MlflowClient, experiment: str, run_id: str) -> Run:
     return runs[0]
 
 
+@reached()
 def write_document(run: Run, name: str, document: Mapping[str, Any]) -> None:
     """Store ``document`` as ``name``.json with the run."""
     MlflowClient().log_dict(run.info.run_id, json.loads(json.dumps(document, default=str)), f"{name}.json")
+
+
+@reached()
+def write_file(run: Run, file: Path) -> None:
+    """Store a local file with the run, under its own name."""
+    MlflowClient().log_artifact(run.info.run_id, str(file))
 
 
 def write_json(file: Path, document: Mapping[str, Any]) -> None:
@@ -150,6 +167,7 @@ def write_json(file: Path, document: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(document, default=str, indent=1, sort_keys=True), encoding="utf-8")
 
 
+@reached()
 def write_metrics(run: Run, prefix: str, metrics: Mapping[str, float]) -> None:
     """Log ``metrics`` as ``<prefix>_<name>`` with the run, which may have ended, so that MLflow compares them."""
     client, now = MlflowClient(), int(time.time() * 1000)

@@ -48,7 +48,8 @@ class Telco:
             tracking.write_document(run, "evaluation", {**evaluation, **changed})
             statement = f"SELECT * EXCEPT (probability), {probability} AS probability FROM __THIS__"
             whole = PipelineModel([models.load(self.champion), SQLTransformer(statement=statement)])
-            return models.register(self.client, run, "churn", whole)
+            documents = {"config": config, "training": training}
+            return models.register(self.client, run, "churn", whole, documents=documents)
 
     def promote(self, *settings: str) -> Result:
         return self.churn("promote", "--warehouse", self.warehouse, *QUICK, *settings)

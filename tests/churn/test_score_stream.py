@@ -16,6 +16,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from churn.features import FEATURES, SPLIT
+from churn.jobs import JOBS
 from churn.schema import SUPPORT
 from churn.score_stream import SCORES
 from churn.train import MODEL
@@ -111,6 +112,7 @@ def test_events_are_taken_once_and_change_the_scores_of_their_customers_alone(
 
     refused = churn("ingest", "--warehouse", warehouse.root, *SMALL)
     assert (refused.exit_code, "[WAREHOUSE_IS_STREAMED]" in refused.stderr) == (3, True)
+    assert step(churn, "ingest", warehouse, *JOBS.arguments)["kept_from"] == "score-stream"
 
 
 @pytest.mark.slow

@@ -35,7 +35,9 @@ def promote(spark: SparkSession, config: TemplateConfig, run_id: str) -> StepRes
             comparison=compared(rows, config, challenger, champion) if champion else None,
         )
 
-    champion = promotion.promote(spark, warehouse, client, MODEL, run_id, judge)
+    champion = promotion.promote(
+        spark, warehouse, client, MODEL, run_id, judge, without_champion=config.gates.without_champion
+    )
     return StepResult({"champion_version": champion.version}, model=champion.as_dict())
 
 

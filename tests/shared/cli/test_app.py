@@ -31,7 +31,7 @@ def fail(spark: SparkSession, config: Config, run_id: str) -> StepResult:
     kinds = {"data": DataError, "config": ConfigError, "model": ModelError, "environment": EnvironmentProblem}
     if config.source in kinds:
         raise kinds[config.source]("EXAMPLE", "It broke.", "", "Mend it.")
-    raise ValueError("not foreseen\nsecond line")
+    raise ValueError("not foreseen at http://ada:hunter2@host\nsecond line")
 
 
 def layers(source: str | None) -> tuple[str]:
@@ -105,12 +105,14 @@ def test_an_unforeseen_error_is_one_line_too(spark: SparkSession) -> None:
     assert result.exit_code == 1
     assert "[INTERNAL] ValueError: not foreseen" in result.stderr
     assert "second line" not in result.stderr
+    assert "hunter2" not in result.stderr
 
 
 def test_debug_shows_the_trace_and_keeps_the_exit_code(spark: SparkSession) -> None:
     result = run(spark, "fail", "--debug")
 
     assert "ValueError: not foreseen" in result.stderr
+    assert "hunter2" not in result.stderr
     assert "Traceback" in result.stderr
     assert result.exit_code == 1
 

@@ -17,6 +17,7 @@ from shared.registry import files, tracking, versions
 from shared.registry.versions import Registered
 
 CONTENT = {"MLmodel": "flavors: {}\n", "online/model.onnx": "weights", "online/a/b.json": "{}", "onlines/x": "other"}
+CONTENT |= {"documents/config.json": '{"seed": 7}'}
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,16 @@ def test_a_model_that_somebody_loaded_through_mlflow_is_what_it_was(registered: 
     assert (stored / "registered_model_meta").exists()
     assert contents(files.fetch(registered, "online")) == {"model.onnx": "weights", "a/b.json": "{}"}
     files.fetch(registered)
+
+
+def test_a_document_is_what_was_logged_with_the_model_or_refused(registered: Registered, stored: Path) -> None:
+    assert files.document(registered, "config") == {"seed": 7}
+    with pytest.raises(ModelError, match="DOCUMENT_MISSING"):
+        files.document(registered, "training")
+
+    (stored / "documents" / "config.json").write_text('{"seed": 8}')
+    with pytest.raises(ModelError, match="MODEL_TAMPERED"):
+        files.document(registered, "config")
 
 
 def change(stored: Path) -> None:

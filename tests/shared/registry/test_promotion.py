@@ -152,8 +152,29 @@ def test_the_ledger_of_another_registry_moves_nothing_here(things: Things, tmp_p
         other.train("elsewhere")
         assert ledger.settle(things.spark, things.warehouse, other.client, "things") == 0
         assert other.aliases() == (None, None, 1)
+
+        assert other.promote().version == 1
+        other.train("again")
+        assert other.promote().version == 2
+        assert other.aliases() == (2, 1, 2)
     finally:
         tracking.connect(things.config, "things")
+
+
+def test_a_champion_that_is_gone_makes_nobody_the_first(things: Things) -> None:
+    things.promote()
+    point(things.client, "things", CHALLENGER, 2)
+    point(things.client, "things", CHAMPION, None)
+
+    with pytest.raises(ModelError, match="CHAMPION_MISSING") as error:
+        things.promote()
+    assert error.value.exit_code == 4
+    assert (things.rows()[-1][0], things.aliases()[0]) == ("refused", None)
+
+    promotion.promote(
+        things.spark, things.warehouse, things.client, "things", "q", lambda *_: GOOD, without_champion=True
+    )
+    assert things.aliases()[0] == 2
 
 
 def test_without_a_previous_champion_there_is_no_way_back(things: Things) -> None:

@@ -39,6 +39,19 @@ def test_a_server_that_does_not_answer_is_named(nowhere: str, tmp_path: Path) ->
         tracking.connect(config, "things")
 
 
+def test_a_server_that_dies_is_named_whatever_was_to_be_written(nowhere: str, tmp_path: Path) -> None:
+    tracking.mlflow.set_tracking_uri(nowhere.replace("//", "//ada:hunter2@"))
+    config = RunConfig(warehouse=str(tmp_path))
+
+    with (
+        pytest.raises(EnvironmentProblem, match="TRACKING_UNAVAILABLE") as error,
+        tracking.training_run(config, "r", {}),
+    ):
+        pytest.fail("the run was opened")
+
+    assert "hunter2" not in str(error.value)
+
+
 def test_a_model_is_not_called_missing_when_nobody_can_say(nowhere: str) -> None:
     client = tracking.MlflowClient(nowhere, nowhere)
 
