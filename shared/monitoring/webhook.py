@@ -19,6 +19,8 @@ _TIMEOUT_SECONDS = 10
 _REDIRECTS = 3
 _KEEPS_POST = (307, 308)  # after any other redirect a client may send a GET without content
 _NAT64 = ip_network("64:ff9b::/96")
+# Retired or of one network only, though Python counts them as global: IPv4-compatible, local NAT64 (RFC 8215), site-local.
+_NOT_GLOBAL = tuple(ip_network(each) for each in ("::/96", "64:ff9b:1::/48", "fec0::/10"))
 
 
 def post(url: str, content: Mapping[str, Any], allowed_hosts: Collection[str] = ()) -> None:
@@ -50,9 +52,13 @@ def is_public(address: str) -> bool:
 
     >>> [is_public(each) for each in ("8.8.8.8", "10.0.0.1", "127.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1")]
     [True, False, False, False, False, False]
+    >>> [is_public(each) for each in ("2606:4700::1111", "64:ff9b::8.8.8.8", "::10.0.0.1", "64:ff9b:1::a00:1", "fec0::1")]
+    [True, True, False, False, False]
     """
     found: IPv4Address | IPv6Address | None = ip_address(address.partition("%")[0])
     if isinstance(found, IPv6Address):
+        if any(found in network for network in _NOT_GLOBAL):
+            return False
         inner = (
             found.ipv4_mapped or found.sixtofour or (IPv4Address(int(found) & 0xFFFFFFFF) if found in _NAT64 else None)
         )

@@ -70,6 +70,14 @@ def test_private_addresses_are_refused_before_anything_is_sent(address: str) -> 
         webhook.post(f"https://{address}/hook", {})
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["fec0::1", "::127.0.0.1", "::10.0.0.1", "64:ff9b:1::a00:1", "64:ff9b::a00:1", "2002:a00:1::", "::1", "::"],
+)
+def test_what_leads_into_the_own_network_by_way_of_ipv6_is_not_public(address: str) -> None:
+    assert not webhook.is_public(address)
+
+
 def test_an_allowed_host_gets_the_message(server: Server) -> None:
     webhook.post(server.url("/hook?token=t", host="localhost"), {"subject": "minutes_30"}, ["localhost"])
 
