@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.core.errors import ConfigError, ModelError, did_you_mean
-from shared.core.references import STARS, is_reference, is_secret_like, without_logins
+from shared.core.references import STARS, host_only, is_reference, is_secret_like, without_logins
 
 
 class Settings(BaseModel):
@@ -71,10 +71,15 @@ class Settings(BaseModel):
 
 _BY_COLUMN: Final = frozenset({"columns", "formats"})
 """Settings whose keys are names of columns, which may be called like secrets but hold none."""
+_WEBHOOKS: Final = frozenset({"webhook"})
+"""Settings that are addresses whose path may be a token."""
 
 
 def redacted(settings: BaseModel) -> dict[str, Any]:
-    """Return the settings as plain values to show: references as they are, secrets and logins in addresses as stars."""
+    """Return the settings as plain values to show: references as they are, stars for secrets and logins.
+
+    Of a webhook the host alone is shown.
+    """
     shown: dict[str, Any] = _redacted(settings.model_dump(mode="json"))
     return shown
 
@@ -90,6 +95,8 @@ def _redacted(value: Any, name: str = "") -> Any:
             return value
         case str() | int() if is_secret_like(name) and not isinstance(value, bool):
             return STARS
+        case str() if name in _WEBHOOKS:
+            return host_only(value)
         case str():
             return without_logins(value)
     return value

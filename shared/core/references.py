@@ -18,6 +18,7 @@ _SECRET_LIKE = re.compile(rf"(?i){_WORDS}")
 _ABOUT = re.compile(r"(?i)[._-](provider|enabled|class|type|file|path|endpoint|url|uri)\Z")
 # A user without a password is shown, except to a web server: in abfss://container@account it is the container.
 _LOGIN = re.compile(r"(?<=://)[^/@:\s]*:(?!\d+(?:/|\Z))[^@\s]*@|(?i:(?<=http://)|(?<=https://))[^/@\s]+@")
+_HOST = re.compile(r"(?i)(https?://)(?:[^/?#\s]*@)?([^/?#@\s]+)")
 # Not after a slash: `…/key=5/…` is a folder of a partition.
 _SET = re.compile(rf"(?i)(?<![\w./-])([\w.-]*(?:{_WORDS})[\w.-]*=)[^&;\s]+")
 
@@ -48,6 +49,16 @@ def without_logins(text: str) -> str:
     'https://******@host/x?token=******'
     """
     return _SET.sub(rf"\1{STARS}", _LOGIN.sub(f"{STARS}@", text))
+
+
+def host_only(address: str) -> str:
+    """Return a web address with stars for all behind its host, or stars alone where it is none.
+
+    >>> host_only("https://hooks.slack.com/services/T0/B0/hunter2")
+    'https://hooks.slack.com/******'
+    """
+    found = _HOST.match(address)
+    return f"{found[1]}{found[2]}/{STARS}" if found else STARS
 
 
 def refused(where: str) -> ConfigError:

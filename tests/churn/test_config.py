@@ -51,6 +51,15 @@ def test_the_settings_that_a_run_records_are_those_it_had_whatever_its_columns_a
     assert ChurnConfig.of_run(redacted(ChurnConfig())) == ChurnConfig()
 
 
+def test_the_settings_that_a_run_records_hold_no_token_of_a_webhook_and_can_be_used() -> None:
+    own = ChurnConfig(monitoring={"sinks": {"webhook": "https://hooks.slack.com/services/T0/hunter2"}})
+    recorded = redacted(own)
+
+    assert "hunter2" not in str(recorded)
+    assert ChurnConfig.of_run(recorded).monitoring.sinks.webhook == "https://hooks.slack.com/******"
+    assert as_trained(recorded, own).monitoring == own.monitoring
+
+
 @pytest.mark.parametrize("recorded", [{"model": {"knots": 0}}, {"retired": 1}, [], None])
 def test_settings_that_a_run_recorded_and_nobody_knows_are_an_error_of_the_model(recorded: object) -> None:
     with pytest.raises(ModelError, match="RECORDED_CONFIG_INVALID"):

@@ -149,3 +149,24 @@ def test_a_dump_shows_references_but_no_secret_and_no_login_of_an_address() -> N
         "http://mlflow:5000/a@b",
         "s3a://bucket/table/key=5/token=1",
     ]
+
+
+class Alerts(Settings):
+    webhook: str | None = None
+    webhook_hosts: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("webhook", "shown"),
+    [
+        ("https://hooks.slack.com/services/T0/B0/hunter2", "https://hooks.slack.com/******"),
+        ("http://me:hunter2@10.0.0.1:8080?hunter2", "http://10.0.0.1:8080/******"),
+        ("hooks.slack.com/hunter2", "******"),
+        ("env:ALERT_HOOK", "env:ALERT_HOOK"),
+        (None, None),
+    ],
+)
+def test_a_dump_shows_of_a_webhook_the_host_alone(webhook: str | None, shown: str | None) -> None:
+    hosts = ["hooks.slack.com"]
+
+    assert redacted(Alerts(webhook=webhook, webhook_hosts=tuple(hosts))) == {"webhook": shown, "webhook_hosts": hosts}
