@@ -1,12 +1,13 @@
 """Experiments: which model scores which customer, who got which, and what came of it.
 
-A customer's arm is a hash of the experiment's name, the seed and the customer, so it stays the same from one scoring to
-the next, and has nothing to do with the split into training and test rows. Outcomes are compared by customer, by the first
-snapshot at which he was scored in the experiment; who came into another arm later, as when a share grows, stays in his first.
+A customer's arm is a hash of the experiment's name, the seed and the customer, which has nothing to do with the split into
+training and test rows; once recorded, it stays his, whatever the shares become. The version behind an arm is the one that scored
+first: aliases move while an experiment runs, its models do not. Outcomes are compared by customer, by the first snapshot at
+which he was scored in the experiment; who came into another arm later, as when his own left the split, stays in his first.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyspark.sql import DataFrame, Row, SparkSession, Window
@@ -20,14 +21,14 @@ from churn.train import MODEL, ROW_KEY
 from shared.core import clock
 from shared.core.columns import Column, Table
 from shared.core.draws import Draw
-from shared.core.errors import DataError
+from shared.core.errors import ConfigError, DataError, ModelError
 from shared.core.run import StepResult
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse, create
 from shared.delta.write import append_once
 from shared.evaluation import ab, binary
 from shared.registry.tracking import MlflowClient
-from shared.registry.versions import CHALLENGER, CHAMPION, Registered, find
+from shared.registry.versions import CHALLENGER, CHAMPION, Registered, at_version, check_name, find, find_any
 
 ALIAS = "model_alias"
 ASSIGNMENTS = Table(
@@ -49,38 +50,86 @@ ASSIGNMENTS = Table(
     description="Who was scored by which model in which experiment.",
 )
 _CROSSED = "_crossed"
+_KEPT = "_kept"
 _NOBODY = "an arm without customers"
 _DRAWN_BY = ("experiment", CUSTOMER_ID, SNAPSHOT_DATE, ALIAS, "model_version")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A model and the share of the customers it scores."""
+    """A model and the share of the customers it scores; moved when the alias points elsewhere by now."""
 
     model: Registered
     share: float
+    is_moved: bool = False
 
 
-def arms(client: MlflowClient, config: ChurnConfig) -> tuple[Arm, ...]:
-    """Return who scores: the aliases of ``ab.split``, or the champion alone.
+def assigned(spark: SparkSession, config: ChurnConfig) -> DataFrame:
+    """Return what is recorded of the experiment so far, as rows of `ops_churn_assignments`."""
+    ref = Warehouse(config.warehouse).table(ASSIGNMENTS.name)
+    create(spark, ref, ASSIGNMENTS)
+    return read(spark, ref).where(F.col("experiment") == config.ab.experiment)
+
+
+def arms(client: MlflowClient, config: ChurnConfig, before: DataFrame | None = None) -> tuple[Arm, ...]:
+    """Return who scores: the aliases of ``ab.split``, champion first, or the champion alone.
+
+    Args:
+        client: of the registry.
+        config: settings.
+        before: what is recorded of the experiment; an arm in it keeps the version that scored first.
 
     Raises:
-        ConfigError: an alias is an address or a path.
-        ModelError: no model has the alias.
+        ConfigError: an alias is an address or a path, or two arms are the same version.
+        ModelError: no model has the alias, or the version that scored first is gone.
     """
     split = config.ab.split or {CHAMPION: 1.0}
-    return tuple(Arm(find(client, MODEL, alias), share) for alias, share in split.items())
+    frozen = {} if before is None else _first_versions(before)
+    names = sorted(map(check_name, split), key=_champion_first)
+    who = tuple(_arm(client, config, alias, split[alias], frozen.get(alias)) for alias in names)
+    of_version: dict[int, str] = {}
+    for each in who:
+        alias, version = each.model.alias, each.model.version
+        if version in of_version:
+            raise ConfigError(
+                "EXPERIMENT_SAME_MODEL",
+                f"{of_version[version]} and {alias} are both version {version} in the experiment "
+                f"'{config.ab.experiment}'.",
+                "A version of its own behind each arm.",
+                "Train a challenger, then start another experiment: ab.experiment=NAME.",
+            )
+        of_version[version] = alias
+    return who
 
 
-def with_arm(customers: DataFrame, config: ChurnConfig, who: Sequence[Arm]) -> DataFrame:
-    """Add `model_alias`: the arm each customer belongs to."""
+def frozen_versions(who: Sequence[Arm]) -> dict[str, int]:
+    """Return the version that an arm keeps, by alias, where the alias has moved since the experiment began."""
+    return {each.model.alias: each.model.version for each in who if each.is_moved}
+
+
+def with_arm(
+    customers: DataFrame, config: ChurnConfig, who: Sequence[Arm], before: DataFrame | None = None
+) -> DataFrame:
+    """Add `model_alias`: the arm each customer belongs to, in whatever order ``who`` names them.
+
+    Args:
+        customers: rows with `customer_id`.
+        config: settings.
+        who: the arms.
+        before: what is recorded of the experiment; a customer keeps his first arm in it that is among ``who``.
+    """
     place = Draw(config.seed).uniform(f"experiment/{config.ab.experiment}", CUSTOMER_ID)
-    *others, last = who
-    arm, reached = F.lit(last.model.alias), sum(each.share for each in others)
+    # The champion has what the others leave, so a share that grows is taken from the champion's.
+    rest, *others = sorted(who, key=lambda each: _champion_first(each.model.alias))
+    arm, reached = F.lit(rest.model.alias), sum(each.share for each in others)
     for each in reversed(others):
         arm = F.when(place < reached, each.model.alias).otherwise(arm)
         reached -= each.share
-    return customers.withColumn(ALIAS, arm)
+    if before is None:
+        return customers.withColumn(ALIAS, arm)
+    kept = _first_of_each(before.where(F.col(ALIAS).isin([each.model.alias for each in who])))
+    customers = customers.join(kept.select(CUSTOMER_ID, F.col(ALIAS).alias(_KEPT)), CUSTOMER_ID, "left")
+    return customers.withColumn(ALIAS, F.coalesce(_KEPT, arm)).drop(_KEPT)
 
 
 def record(
@@ -103,8 +152,7 @@ def record(
     """
     if not config.ab.split:
         return 0
-    ref = Warehouse(config.warehouse).table(ASSIGNMENTS.name)
-    create(spark, ref, ASSIGNMENTS)
+    known = assigned(spark, config).select(*(F.col(name).alias(f"_{name}") for name in _DRAWN_BY))
     shares = F.create_map(*(F.lit(part) for each in who for part in (each.model.alias, each.share)))
     rows = scores.select(
         F.lit(config.ab.experiment).alias("experiment"),
@@ -119,8 +167,8 @@ def record(
         F.lit(run_id).alias("run_id"),
         F.lit(clock.utc_now()).alias("assigned_ts"),
     )
-    known = read(spark, ref).select(*(F.col(name).alias(f"_{name}") for name in _DRAWN_BY))
     new = rows.join(known, [F.col(name).eqNullSafe(F.col(f"_{name}")) for name in _DRAWN_BY], "left_anti").cache()
+    ref = Warehouse(config.warehouse).table(ASSIGNMENTS.name)
     written = append_once(new, ref, app_id=f"assignments:{run_id}", version=0)
     new.unpersist()
     return written.rows
@@ -171,11 +219,38 @@ def ab_report(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResu
     return result
 
 
+def _champion_first(alias: str) -> tuple[bool, str]:
+    return alias != CHAMPION, alias
+
+
+def _first_versions(before: DataFrame) -> dict[str, int]:
+    """Return the version that scored first in each arm."""
+    first = F.min_by("model_version", F.struct("assigned_ts", "model_version")).alias("version")
+    return {row[ALIAS]: row["version"] for row in before.groupBy(ALIAS).agg(first).collect()}
+
+
+def _arm(client: MlflowClient, config: ChurnConfig, alias: str, share: float, frozen: int | None) -> Arm:
+    """Return the arm of ``alias`` with the version ``frozen``, or where it scored nobody yet, with the alias's own."""
+    if frozen is None:
+        return Arm(find(client, MODEL, alias), share)
+    now = find_any(client, MODEL, alias)
+    if now is not None and now.version == frozen:
+        return Arm(now, share)
+    try:
+        model = at_version(client, MODEL, frozen)
+    except ModelError as error:
+        raise ModelError(
+            "EXPERIMENT_MODEL_MISSING",
+            f"Version {frozen} of model '{MODEL}', {alias} in the experiment '{config.ab.experiment}', is gone.",
+            "The version that the experiment began with.",
+            "Start another experiment: ab.experiment=NAME.",
+        ) from error
+    return Arm(replace(model, alias=alias), share, is_moved=True)
+
+
 def _drawn(spark: SparkSession, config: ChurnConfig) -> tuple[DataFrame, dict[str, float]]:
     """Return the rows of the experiment, and the share that each arm was to get last."""
-    ref = Warehouse(config.warehouse).table(ASSIGNMENTS.name)
-    create(spark, ref, ASSIGNMENTS)
-    drawn = read(spark, ref).where(F.col("experiment") == config.ab.experiment)
+    drawn = assigned(spark, config)
     shares = drawn.groupBy(ALIAS).agg(F.max_by("share", "assigned_ts").alias("share"))
     return drawn, {row[ALIAS]: row["share"] for row in shares.orderBy(ALIAS).collect()}
 

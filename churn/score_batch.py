@@ -43,13 +43,17 @@ def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepRe
     """Score the customers at risk now with the champion, with a decision and the main reasons.
 
     The threshold follows from the costs of this command. With --split, e.g. ``champion=0.9,challenger=0.1``, each alias
-    scores its share of the customers, and who got which is recorded for `ab-report`.
+    scores its share of the customers, and who got which is recorded for `ab-report`. While an experiment runs, customers
+    stay in their arms, and arms with the versions they began with.
 
     Raises:
+        ConfigError: two arms of the experiment are the same version.
         DataError: there is nobody to score; the scores stay as they are.
+        ModelError: a model is missing, such as a version that the experiment began with.
     """
     client = tracking.connect(config, MODEL)
-    arms = experiment.arms(client, config)
+    before = experiment.assigned(spark, config) if config.ab.split else None
+    arms = experiment.arms(client, config, before)
     first = arms[0].model
     config = as_trained(files.document(first, "config"), config)
     threshold = Costs(**config.costs.model_dump()).threshold
@@ -57,7 +61,7 @@ def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepRe
     source, target, parts = (warehouse.table(name) for name in (FEATURES, SCORES, _PARTS))
     version = latest_version(spark, source)
     features = read(spark, source, version)
-    rows = experiment.with_arm(population(features, config), config, arms)
+    rows = experiment.with_arm(population(features, config), config, arms, before)
     found = [_scored(rows, arm.model, target, parts, config) for arm in arms]
     scored = reduce(DataFrame.unionByName, [some for some, _ in found]).persist()
     with_decile = scored.withColumns({"decile": decile(scored), **_of_alias([arm.model for arm in arms])})
@@ -71,6 +75,7 @@ def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepRe
     experiment.record(spark, config, run_id, scores, arms, version)
     scored.unpersist()
     batch.forget_parts(spark, parts)
+    frozen = experiment.frozen_versions(arms)
     has_left = {"left_already": features.where(F.col(LABEL) == 1).count()} if config.shape == "customers" else {}
     return StepResult(
         {
@@ -80,6 +85,7 @@ def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepRe
             "rows_removed": published.removed,
             "to_contact": contacted,
             "threshold": threshold,
+            **({"frozen_versions": frozen} if frozen else {}),
             **has_left,
         },
         tables={SCORES: {"path": target.path or target.name, "version": published.version, "rows": published.rows}},

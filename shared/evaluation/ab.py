@@ -24,8 +24,9 @@ class AbConfig(Settings):
     """An experiment that compares models on customers.
 
     Args:
-        split: share of the customers that each alias scores, e.g. ``champion=0.9,challenger=0.1``; empty: no experiment.
-        experiment: its name; another name draws other customers.
+        split: share of the customers that each alias scores, e.g. ``champion=0.9,challenger=0.1``, in any order; empty: no
+            experiment. A changed share holds for customers who come in from then on.
+        experiment: its name; another name draws other customers, and takes the versions that the aliases have then.
         level: of the intervals.
         effect: smallest difference of the rates that matters, for the size needed.
         power: chance to find such a difference when it is there.

@@ -1,7 +1,10 @@
-"""Who got which model stays the same, is recorded once, and is compared by what became of the customers."""
+"""Who got which model, and which version of it, stays the same, is recorded once, and is compared by what became of the customers."""
 
+import json
+import shutil
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +16,15 @@ from churn import experiment
 from churn.config import ChurnConfig
 from churn.experiment import ALIAS, Arm
 from churn.features import FEATURES
-from shared.core.errors import ConfigError, DataError
+from churn.score_batch import SCORES
+from shared.core.errors import ConfigError, DataError, ModelError
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
 from shared.delta.write import overwrite
 from shared.features.split import by_hash
-from shared.registry import tracking
+from shared.registry import tracking, versions
 from shared.registry.versions import Registered
+from tests.churn.conftest import Churn
 
 COUNT = 4000
 
@@ -54,6 +59,33 @@ def test_an_arm_gets_its_share_and_a_customer_stays_in_his_arm(customers: DataFr
     assert arms_of(half).items() <= found.items()
     more = arms_of(experiment.with_arm(customers, config_of(), (arm("champion", 0.5, 1), arm("challenger", 0.5, 2))))
     assert challenged <= {customer for customer, alias in more.items() if alias == "challenger"}  # a share that grows
+
+
+def test_the_order_in_which_arms_are_written_plays_no_part(customers: DataFrame) -> None:
+    three = (arm("champion", 0.5, 1), arm("challenger", 0.3, 2), arm("previous", 0.2, 3))
+
+    found = [arms_of(experiment.with_arm(customers, config_of(), who)) for who in permutations(three)]
+
+    assert all(other == found[0] for other in found[1:])
+    shares = {each.model.alias: list(found[0].values()).count(each.model.alias) / COUNT for each in three}
+    assert shares == pytest.approx({"champion": 0.5, "challenger": 0.3, "previous": 0.2}, abs=0.03)
+
+
+def test_who_is_recorded_keeps_his_arm_and_only_others_are_drawn(spark: SparkSession, customers: DataFrame) -> None:
+    days = [("C00000", "previous", 1), ("C00000", "challenger", 2), ("C00001", "gone", 1), ("C00002", "challenger", 1)]
+    days += [("C00003", "gone", 1), ("C00003", "challenger", 2), ("C00003", "champion", 3)]
+    before = spark.createDataFrame(
+        [(who, alias, date(2026, 1, day), datetime(2026, 1, day), 1) for who, alias, day in days],
+        "customer_id string, model_alias string, snapshot_date date, assigned_ts timestamp, model_version int",
+    )
+    three = (arm("champion", 0.98, 1), arm("challenger", 0.01, 2), arm("previous", 0.01, 3))
+
+    drawn = arms_of(experiment.with_arm(customers, config_of(), three))
+    found = arms_of(experiment.with_arm(customers, config_of(), three, before))
+
+    kept = {"C00000": "previous", "C00002": "challenger", "C00003": "challenger"}
+    assert found == drawn | kept
+    assert {drawn[customer] for customer in kept} == {"champion"}  # as drawn, all would have moved
 
 
 def test_arms_have_nothing_to_do_with_another_experiment_or_with_the_split(customers: DataFrame) -> None:
@@ -99,7 +131,8 @@ def test_the_report_finds_the_difference_that_was_planted(spark: SparkSession, a
     assert found.facts["split_works"]
     assert found.facts["crossed_over"] == 0
     rates = {arm: figures["churn_rate"] for arm, figures in found.metrics.items()}
-    assert rates == pytest.approx({"champion": 0.2, "challenger": 0.1}, abs=0.02)
+    # Three standard errors of the smaller arm: which customers are drawn is chance, though always the same.
+    assert rates == pytest.approx({"champion": 0.2, "challenger": 0.1}, abs=0.03)
     assert found.metrics["challenger"]["auc"] == pytest.approx(0.5, abs=0.1)
     churn_rate, value = found.rows
     assert churn_rate["arms"] == "challenger - champion"
@@ -126,7 +159,8 @@ def test_a_split_that_lost_customers_is_named(spark: SparkSession, assigned: Chu
 
 
 def scored_by(customers: DataFrame, config: ChurnConfig, who: tuple[Arm, ...]) -> DataFrame:
-    rows = experiment.with_arm(customers, config, who)
+    before = experiment.assigned(customers.sparkSession, config)
+    rows = experiment.with_arm(customers, config, who, before)
     return rows.withColumns({"decision": F.lit("leave"), "model_version": F.lit(1)})
 
 
@@ -142,7 +176,7 @@ def test_a_share_that_grows_does_not_break_the_split(
 
     assert sum(found["customers"].values()) == COUNT
     assert found["customers"]["challenger"] / COUNT == pytest.approx((0.25 + 0.5) / 2, abs=0.02)
-    assert found["crossed_over"] / COUNT == pytest.approx(0.125, abs=0.02)  # stay in the champion's arm
+    assert found["crossed_over"] == 0
     assert found["split_works"]
 
 
@@ -189,3 +223,81 @@ def test_an_address_is_no_arm(registry: tracking.MlflowClient) -> None:
 
     with pytest.raises(ConfigError, match="MODEL_NAME_INVALID"):
         experiment.arms(registry, ChurnConfig(ab={"split": dict(reversed(config.ab.split.items()))}))
+
+
+def add_version(registry: tracking.MlflowClient, run_id: str) -> int:
+    """Register a version that is never loaded."""
+    return int(registry.create_model_version("churn", "nowhere", run_id).version)
+
+
+def recorded(spark: SparkSession, *rows: tuple[str, int]) -> DataFrame:
+    """Rows of an experiment, in the order of their recording."""
+    numbered = [(alias, version, datetime(2026, 1, day)) for day, (alias, version) in enumerate(rows, 1)]
+    return spark.createDataFrame(numbered, "model_alias string, model_version int, assigned_ts timestamp")
+
+
+def test_an_arm_keeps_the_version_that_scored_first(spark: SparkSession, registry: tracking.MlflowClient) -> None:
+    run_id = registry.create_run(registry.create_experiment("arms")).info.run_id
+    registry.create_registered_model("churn")
+    for alias, version in [
+        (alias, add_version(registry, run_id)) for alias in ("champion", "challenger", "challenger")
+    ]:
+        versions.point(registry, "churn", alias, version)
+    written = ChurnConfig(ab={"split": "challenger=0.25,champion=0.75"})
+
+    fresh = experiment.arms(registry, written)
+    assert [(each.model.alias, each.model.version, each.share) for each in fresh] == [
+        ("champion", 1, 0.75),
+        ("challenger", 3, 0.25),
+    ]
+    assert experiment.frozen_versions(fresh) == {}
+
+    before = recorded(spark, ("champion", 1), ("challenger", 2), ("challenger", 3))
+    kept = experiment.arms(registry, written, before)
+    assert [(each.model.alias, each.model.version) for each in kept] == [("champion", 1), ("challenger", 2)]
+    assert experiment.frozen_versions(kept) == {"challenger": 2}
+
+    versions.point(registry, "churn", "champion", 3)  # promoted meanwhile
+    assert experiment.frozen_versions(experiment.arms(registry, written, before)) == {"champion": 1, "challenger": 2}
+
+    with pytest.raises(ConfigError, match=r"EXPERIMENT_SAME_MODEL.*both version 2.*ab\.experiment=NAME"):
+        experiment.arms(registry, written, recorded(spark, ("champion", 2), ("challenger", 2)))
+    registry.delete_model_version("churn", "2")
+    with pytest.raises(ModelError, match=r"EXPERIMENT_MODEL_MISSING.*Version 2 .*ab\.experiment=NAME"):
+        experiment.arms(registry, written, before)
+
+
+def test_a_model_trained_meanwhile_scores_nobody_in_a_running_experiment(
+    spark: SparkSession, churn: Churn, telco_run: dict[str, Any], tmp_path: Path
+) -> None:
+    warehouse = Warehouse(str(shutil.copytree(telco_run["warehouse"], tmp_path / "warehouse")))
+    client = tracking.connect(ChurnConfig(warehouse=warehouse.root), "churn")
+    first = client.get_model_version("churn", "1")
+
+    def train_again() -> None:  # the same model under another number
+        made = client.create_model_version("churn", first.source, first.run_id, tags=first.tags)
+        versions.point(client, "churn", "challenger", int(made.version))
+
+    def score(split: str, *more: str) -> dict[str, Any]:
+        result = churn("score-batch", "--json", "--warehouse", warehouse.root, "--split", split, *more)
+        assert result.exit_code == 0, result.output
+        return dict(json.loads(result.stdout)["steps"][0])
+
+    def scored() -> dict[str, tuple[str, int]]:
+        rows = read(spark, warehouse.table(SCORES)).collect()
+        return {row["customer_id"]: (row[ALIAS], row["model_version"]) for row in rows}
+
+    train_again()
+    begun = score("champion=0.8,challenger=0.2")
+    before = scored()
+    assert set(before.values()) == {("champion", 1), ("challenger", 2)}
+    assert "frozen_versions" not in begun
+
+    train_again()
+    again = score("challenger=0.5,champion=0.5")
+    assert scored() == before
+    assert (again["rows_scored"], again["rows_unchanged"]) == (0, len(before))  # what was scored is used again
+    assert again["frozen_versions"] == {"challenger": 2}
+
+    score("champion=0.5,challenger=0.5", "--experiment", "next")
+    assert set(scored().values()) == {("champion", 1), ("challenger", 3)}
