@@ -14,6 +14,7 @@ from typing import Any, Final
 import yaml
 
 from shared.core.errors import ModelError
+from shared.registry.statements import flaw
 
 PIPELINE: Final = "sparkml"
 """Folder of the pipeline inside a logged model."""
@@ -42,16 +43,6 @@ ALLOWED: Final = frozenset(
 ) | {"org.apache.spark.ml.PipelineModel", "pyspark.ml.pipeline.PipelineModel"}
 
 _UID: Final = re.compile(r"\A[A-Za-z0-9_-]+\Z")
-# As Spark's lexer reads them: texts, which are data, and names in quotes, which may be those of functions.
-_QUOTED: Final = re.compile(
-    r"""(?isx) (?P<text> (?<!\w) r'[^']*' | '(?: [^'\\] | \\. | '' )*' )
-    | `(?: [^`] | `` )*` | (?<!\w) r"[^"]*" | "(?: [^"\\] | \\. | "" )*" """
-)
-# Functions that call any Java method, and the clause that makes a name out of text.
-_REACHING_OUT: Final = re.compile(r"(?i)\b(?:(?:try_)?reflect\b|java_method\b|identifier\s*\()")
-# The clause that runs a script, comments, which may part a name from its parenthesis, and quotes that do not end.
-_OUTSIDE_QUOTES: Final = re.compile(r"(?i)\busing\b(?!\s*\()|/\*|--|['\"`$]")
-_QUERY: Final = re.compile(r"(?i)\A\s*select\b")
 
 
 def check(folder: Path) -> None:
@@ -81,19 +72,12 @@ def _check_stage(stage: Mapping[str, Any], where: str) -> None:
             raise _refused(f"The {kind} of {where} is no mapping")
         uids += params.get("stageUids", ())
         if "statement" in params:
-            _check_statement(params["statement"], where)
+            found = flaw(params["statement"])
+            if found:
+                raise _refused(f"The SQL statement of {where} {found}")
     for uid in uids:
         if not isinstance(uid, str) or not _UID.match(uid):
             raise _refused(f"{where} names the stage {uid!r}, which may lead out of the model")
-
-
-def _check_statement(statement: Any, where: str) -> None:
-    if not isinstance(statement, str) or not _QUERY.match(statement):
-        raise _refused(f"The SQL statement of {where} is no SELECT")
-    without_texts = _QUOTED.sub(lambda quoted: " " if quoted["text"] else quoted[0], statement)
-    found = _REACHING_OUT.search(without_texts) or _OUTSIDE_QUOTES.search(_QUOTED.sub(" ", statement))
-    if found:
-        raise _refused(f"The SQL statement of {where} uses {found[0]}")
 
 
 def _check_flavor(file: Path) -> None:
@@ -130,6 +114,6 @@ def _refused(found: str) -> ModelError:
     return ModelError(
         "STAGE_NOT_ALLOWED",
         f"{found}; nothing of it was loaded.",
-        "Spark's own fitted stages, as listed in shared/registry/stages.py.",
+        "Spark's own fitted stages, as listed in shared/registry/stages.py, and SQL as in statements.py there.",
         "Find out who registered it; train again.",
     )

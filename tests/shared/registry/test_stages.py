@@ -12,9 +12,10 @@ import pyspark.ml
 import pytest
 from pyspark.ml import Transformer
 from pyspark.ml.util import MLReadable
+from pyspark.sql import SparkSession
 
 from shared.core.errors import ModelError
-from shared.registry import stages
+from shared.registry import stages, statements
 
 PIPELINE = {"class": "org.apache.spark.ml.PipelineModel", "uid": "PipelineModel_1", "paramMap": {"stageUids": ["S_1"]}}
 STAGE = {
@@ -45,6 +46,87 @@ def test_what_a_text_in_a_statement_says_is_no_matter(tmp_path: Path) -> None:
     statement = r"SELECT *, coalesce(`plan`, '-- \'none\' /* reflect (x) */ ''$') AS `a--b` FROM __THIS__"
 
     stages.check(saved(tmp_path, {**STAGE, "paramMap": {"statement": statement}}))
+
+
+def test_a_statement_of_pure_functions_is_allowed(tmp_path: Path) -> None:
+    terms = [
+        "1 / (1 + exp(-(2.5D * ln(greatest(least(`p`, 1.0D), 1e-06D)) + -0.3D))) AS a",
+        r"CAST(split(CAST(`v` AS STRING), '[\\[,\\]]')[2] AS DOUBLE) AS b",
+        "CASE WHEN `p` BETWEEN 0 AND 1 THEN (`p`) WHEN NOT (`p` IS NULL OR isnan(`p`)) THEN 1 ELSE -`p` END AS c",
+        "element_at(array('a', 'it\\'s'), CAST(`g` AS INT) + 1) AS d",
+        "coalesce(`day`, DATE'2026-01-31', TIMESTAMP'2026-01-31 00:00:00') AS e",
+        "aggregate(transform(filter(l, x -> x > 1), (x, i) -> x + i), 0D, (sum, x) -> sum + x) AS f",
+        "zip_with(l, m, (x, y) -> x * y) AS g",
+        "CAST(x AS DECIMAL(10, 2)) IN (1, 2) AND town RLIKE 'a' AND get_json_object(j, '$.a') <=> NULL AS h",
+        "date_add(to_date(s, 'yyyy'), 1) + INTERVAL '1' DAY AS i",
+        "substring(trim(BOTH 'x' FROM s) FROM 1 FOR 2) || extract(year FROM d) AS j",
+        "nvl(struct(x, s.a.b).x, map('a', 1)['a']) % 2 AS k",
+    ]
+    statement = f"SELECT * EXCEPT (`p`, `q`), {', '.join(terms)} FROM __THIS__"
+
+    stages.check(saved(tmp_path, {**STAGE, "paramMap": {"statement": statement}}))
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("SELECT *, (SELECT first(value) FROM text.`/etc/passwd`) AS x FROM __THIS__", "calls the function 'first'"),
+        ("SELECT *, (SELECT value FROM text.`/etc/passwd`) AS x FROM __THIS__", "holds a part of the kind Subquery"),
+        ("SELECT *, (FROM secrets SELECT value) AS x FROM __THIS__", "holds a part of the kind Subquery"),
+        ("SELECT *, (TABLE secrets) AS x FROM __THIS__", "uses TABLE"),
+        ("SELECT *, (VALUES 1) AS x FROM __THIS__", "holds a part of the kind Subquery"),
+        ("SELECT x IN (SELECT 1) AS x FROM __THIS__", "holds a part of the kind"),
+        ("SELECT EXISTS (SELECT 1 FROM secrets) AS x FROM __THIS__", "holds a part of the kind"),
+        ("SELECT * FROM __THIS__ JOIN delta.`/path`", "is not of the form SELECT … FROM __THIS__"),
+        ("SELECT * FROM __THIS__, secrets", "is not of the form"),
+        ("SELECT * FROM secrets", "is not of the form"),
+        ("SELECT * FROM text.__THIS__", "is not of the form"),
+        ("SELECT * FROM __THIS__ VERSION AS OF 1", "is not of the form"),
+        ("SELECT * FROM __THIS__ TABLESAMPLE (1 PERCENT)", "calls the function 'TABLESAMPLE'"),
+        ("SELECT * FROM __THIS__ PIVOT (max(a) FOR b IN (1))", "calls the function 'PIVOT'"),
+        ("SELECT * FROM __THIS__ LATERAL VIEW explode(a) t AS b", "calls the function 'explode'"),
+        ("SELECT * FROM __THIS__ LATERAL VIEW sequence(1, 2) t AS b", "is not of the form"),
+        ("SELECT * FROM __THIS__ UNION SELECT * FROM secrets", "is not of the form"),
+        ("SELECT * FROM __THIS__ |> UNION ALL (FROM secrets)", "uses |>"),
+        ("SELECT * FROM __THIS__ WHERE x = 1", "is not of the form"),
+        ("SELECT * INTO other FROM __THIS__", "is not of the form"),
+        ("SELECT *; SELECT * FROM __THIS__", "uses ;"),
+        ("WITH t AS (SELECT 1) SELECT * FROM __THIS__", "is no SELECT"),
+        ("SELECT /*+ BROADCAST(t) */ * FROM __THIS__", "uses /*"),
+        ("SELECT row_number() OVER (ORDER BY x) AS x FROM __THIS__", "calls the function 'row_number'"),
+        ("SELECT abs(x) OVER w AS x FROM __THIS__", "holds a part of the kind Window"),
+        ("SELECT * FROM read_files('/path')", "calls the function 'read_files'"),
+        ("SELECT *, secret('prod', 'db') AS x FROM __THIS__", "calls the function 'secret'"),
+        ("SELECT *, `try_secret` ('prod', 'db') AS x FROM __THIS__", "calls the function 'try_secret'"),
+        ("SELECT *, input_file_name() AS x FROM __THIS__", "calls the function 'input_file_name'"),
+        ("SELECT *, ai_query('model', x) AS x FROM __THIS__", "calls the function 'ai_query'"),
+        ("SELECT *, http_request(conn => 'c') AS x FROM __THIS__", "calls the function 'http_request'"),
+        ("SELECT *, current_user() AS x FROM __THIS__", "calls the function 'current_user'"),
+        ("SELECT *, current_user AS x FROM __THIS__", "reads current_user"),
+        ("SELECT *, `Session_User` AS x FROM __THIS__", "reads session_user"),
+        ("SELECT *, session_user AS x FROM __THIS__", "reads session_user"),
+        ("SELECT *, user AS x FROM __THIS__", "reads user"),
+        ("SELECT *, __THIS__._metadata.file_path AS x FROM __THIS__", "reads _metadata"),
+        ("SELECT *, mine.abs(x) AS x FROM __THIS__", "calls the function '….abs'"),
+        ('SELECT *, "reflect"(x) AS x FROM __THIS__', 'uses "'),
+        ("SELECT *, '${env:PGPASSWORD}' AS x FROM __THIS__", "uses ${"),
+        ("SELECT *, abs(x AS y FROM __THIS__", "cannot be read"),
+        (f"SELECT {'(' * 5000}x{')' * 5000} FROM __THIS__", "cannot be read"),
+    ],
+)
+def test_a_statement_reads_nothing_but_its_rows(tmp_path: Path, statement: str, said: str) -> None:
+    model = saved(tmp_path, {**STAGE, "paramMap": {"statement": statement}})
+
+    with pytest.raises(ModelError, match="STAGE_NOT_ALLOWED") as error:
+        stages.check(model)
+    assert f"The SQL statement of sparkml/stages/0_S_1/metadata {said}".lower() in str(error.value).lower()
+
+
+def test_the_functions_of_statements_are_sparks_own(spark: SparkSession) -> None:
+    own = {row["function"] for row in spark.sql("SHOW SYSTEM FUNCTIONS").collect()}
+
+    # What Spark's grammar has besides: casts and types.
+    assert statements.FUNCTIONS - own == {"timestampadd", "timestampdiff", "try_cast", "varchar"}
 
 
 @pytest.mark.parametrize(
