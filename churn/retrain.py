@@ -60,7 +60,7 @@ def _broken(found: Condition, undelivered: str) -> DataError:
         "RETRAIN_DATA_BROKEN",
         f"Window {found.window}: {_why(found, 'data')}.{undelivered}",
         "Data like those the champion was trained on.",
-        "Mend the source and ingest again; the champion stays.",
+        "Mend the source and ingest again; the champion stays. What is right as it is: --set monitoring.may_change=[COLUMN].",
     )
 
 

@@ -118,7 +118,7 @@ def judged_against(drifts: Sequence[Drift], settings: MonitoringConfig) -> list[
         drifts: of all windows; a jump in one that is left out is not seen.
         settings: which reference counts.
     """
-    whole = [drift for drift in drifts if drift.slice_key is None]
+    whole = [_known_to_be_right(drift, settings) for drift in drifts if drift.slice_key is None]
     baseline, recent = ({_place(d): d for d in whole if d.against == against} for against in ("BASELINE", "RECENT"))
     if settings.compare_with == "baseline":
         recent = {}
@@ -126,6 +126,12 @@ def judged_against(drifts: Sequence[Drift], settings: MonitoringConfig) -> list[
     # The share of missing values jumped back to that of the training rows.
     mended = {place for place, drift in recent.items() if drift.violation == "nulls"} - broken
     return [drift if place in broken | mended else recent.get(place, drift) for place, drift in baseline.items()]
+
+
+def _known_to_be_right(drift: Drift, settings: MonitoringConfig) -> Drift:
+    """Return the drift without a verdict that came before somebody said that the column may change."""
+    is_right = drift.column in settings.may_change and drift.violation in BROKEN
+    return replace(drift, violation="", reason="") if is_right else drift
 
 
 def _missing(baseline: Mapping[_Place, Drift], recent: Mapping[_Place, Drift]) -> set[_Place]:
@@ -271,12 +277,13 @@ def _with_verdict(drift: Drift, of_bins: float | None, of_nulls: float | None, s
     known = [p for p in (of_bins, of_nulls) if p is not None]
     drift = replace(drift, p_value=min(known) if known else None)
     change, distance = drift.null_change, drift.distance
-    is_beyond_chance = of_nulls is not None and of_nulls < settings.alpha
+    may_break = drift.column not in settings.may_change
+    is_beyond_chance = may_break and of_nulls is not None and of_nulls < settings.alpha
     if is_beyond_chance and change is not None and abs(change) - (drift.null_margin or 0.0) >= settings.min_null_change:
         way = "more" if change > 0 else "fewer"
         found = f"{abs(change):.1%} of the rows {way} than in {drift.compared_with} have no value (p {of_nulls:.2g})"
         return replace(drift, violation="nulls", reason=found)
-    if drift.unseen is not None and drift.unseen >= settings.min_unseen:
+    if may_break and drift.unseen is not None and drift.unseen >= settings.min_unseen:
         return replace(drift, violation="unseen", reason=f"{drift.unseen:.1%} of the values are new to the model")
     is_beyond_chance = of_bins is not None and of_bins < settings.alpha
     if is_beyond_chance and distance is not None and distance - (drift.margin or 0.0) >= settings.min_distance:

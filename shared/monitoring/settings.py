@@ -63,6 +63,8 @@ class MonitoringConfig(Settings):
         min_distance: least Kolmogorov–Smirnov distance of a number, or total variation distance of a category;
             0.1 is a shift of a quarter of a standard deviation of a normal distribution.
         min_null_change: least change of the share of rows without a value.
+        may_change: columns whose missing and new values somebody knows to be right, such as a new plan: they are no broken
+            data, and ``retrain`` goes on.
         min_unseen: least share of values that the training rows did not have.
         min_auc_loss: least loss of AUC against the test rows of the evaluation.
         min_rate_error: least difference of the predicted and the observed rate.
@@ -81,6 +83,7 @@ class MonitoringConfig(Settings):
     min_rows: int = Field(100, ge=20)
     min_distance: float = Field(0.1, gt=0.0, lt=1.0)
     min_null_change: float = Field(0.05, gt=0.0, lt=1.0)
+    may_change: tuple[str, ...] = ()
     min_unseen: float = Field(0.01, gt=0.0, lt=1.0)
     min_auc_loss: float = Field(0.05, gt=0.0, lt=0.5)
     min_rate_error: float = Field(0.02, gt=0.0, lt=1.0)

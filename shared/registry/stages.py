@@ -42,7 +42,7 @@ ALLOWED: Final = frozenset(
     for name in names.split()
 ) | {"org.apache.spark.ml.PipelineModel", "pyspark.ml.pipeline.PipelineModel"}
 
-_UID: Final = re.compile(r"\A[A-Za-z0-9_-]+\Z")
+_UID: Final = re.compile(r"\A(?!.*--)[A-Za-z0-9_-]+\Z")  # it goes into SQL, where -- begins a comment
 
 
 def check(folder: Path) -> None:

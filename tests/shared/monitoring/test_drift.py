@@ -164,6 +164,19 @@ def test_values_that_stay_away_never_become_the_new_normal() -> None:
     }
 
 
+def test_what_may_change_is_not_broken_and_its_distribution_is_watched() -> None:
+    new, lost = category("20", (200, 1_700, 100)), number("20", (400, 400, 400, 400), nulls=400)
+    found = of("20", {"20": [lost, new]})
+    leave = SETTINGS.model_copy(update={"may_change": ("plan", "x")})
+
+    assert {each.violation for each in drift.judged_against(list(found.values()), SETTINGS)} == {"nulls", "unseen"}
+    assert {each.violation for each in drift.judged_against(list(found.values()), leave)} == {""}
+    again = of("20", {"20": [lost, new]}, may_change=("plan", "x"))
+    assert {name: each.violation for name, each in again.items()} == {
+        "BASELINE x": "", "BASELINE plan": "distribution"
+    }  # fmt: skip
+
+
 def test_a_share_of_missing_values_that_grows_slowly_is_no_break() -> None:
     slowly = missing(*[place / 100 for place in range(20)])
 

@@ -139,6 +139,7 @@ def test_the_functions_of_statements_are_sparks_own(spark: SparkSession) -> None
         {**STAGE, "class": None},
         {"uid": "S_1"},
         {**STAGE, "uid": "../../../elsewhere"},
+        {**STAGE, "uid": "silver_customers--"},
         {**STAGE, "paramMap": {"stageUids": ["../x"]}},
         {**STAGE, "paramMap": {"statement": "SELECT Reflect('java.lang.System', 'exit', 1) FROM __THIS__"}},
         {**STAGE, "paramMap": {"statement": "SELECT `java_method`('a', 'b') FROM __THIS__"}},
