@@ -8,6 +8,8 @@ difference passes a test, and with few a small one looks large by chance.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from statistics import NormalDist
 from typing import Final, Literal
 
@@ -137,17 +139,16 @@ def _known_to_be_right(drift: Drift, settings: MonitoringConfig) -> Drift:
 def _missing(baseline: Mapping[_Place, Drift], recent: Mapping[_Place, Drift]) -> set[_Place]:
     """Return where more or fewer values are missing than in the training rows, without a pause since a jump."""
     found: set[_Place] = set()
-    of_column = None
-    for column, window in sorted(baseline):
-        if column != of_column:
-            of_column, has_jumped = column, False
-        drift, before = baseline[column, window], recent.get((column, window))
-        if drift.null_p_value is None:  # too few rows to tell
-            continue
-        is_jump = before is None or before.violation == "nulls"
-        has_jumped = drift.violation == "nulls" and (has_jumped or is_jump)
-        if has_jumped:
-            found.add((column, window))
+    for _, places in groupby(sorted(baseline), key=itemgetter(0)):
+        has_jumped = False
+        for place in places:
+            drift, before = baseline[place], recent.get(place)
+            if drift.null_p_value is None:  # too few rows to tell
+                continue
+            is_jump = before is None or before.violation == "nulls"
+            has_jumped = drift.violation == "nulls" and (has_jumped or is_jump)
+            if has_jumped:
+                found.add(place)
     return found
 
 
