@@ -1,9 +1,10 @@
 """How soon monitoring sees a planted drift, and how often it is wrong without one, over seeded runs of the generator.
 
 `python -m benchmarks.churn_drift` generates the tables of churn, builds the features of every snapshot, and monitors them
-as `python -m churn monitor` does, with the product's own functions and default settings. Left out are ingestion and Delta;
-one logistic model, fitted on a seed of its own, scores all runs, and bins are learned from the training rows of all runs of
-a seed; every run has its own baseline. Every run is a history of its own seed; with fewer ``--seeds`` than runs, the runs of a
+as `python -m churn monitor` does, with the product's own functions and default settings: inputs against the training rows,
+predictions against those of the validation rows, performance by the labels that came in against that on the test rows. Left
+out are ingestion and Delta; one logistic model, fitted on a seed of its own, scores all runs, and bins are learned from the
+rows of all runs of a seed; every run has its own baseline and its own test rows. Every run is a history of its own seed; with fewer ``--seeds`` than runs, the runs of a
 seed are customers of their own, which takes a tenth of the time and shares whatever is common to a history.
 
 The drift raises minutes of use by `--size` standard deviations of the minutes of 30 days. Bars: an alert within 2 windows,
@@ -12,10 +13,11 @@ counted from the first that holds drifted days, and a false alarm in at most 5 %
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
+from typing import Any
 
 from pyspark.ml import PipelineModel
 from pyspark.sql import DataFrame, SparkSession
@@ -30,7 +32,7 @@ from churn.schema import CUSTOMER_ID, LABEL, OUTCOME_END_DATE, SNAPSHOT_DATE, SU
 from churn.train import fit
 from shared.core.parallel import in_parallel
 from shared.core.session import SessionConfig, get_session, stop
-from shared.monitoring import drift
+from shared.monitoring import drift, performance
 from shared.monitoring.alerts import Alert
 from shared.monitoring.bins import learn
 from shared.monitoring.history import ModelKey
@@ -38,6 +40,7 @@ from shared.monitoring.profile import profile
 from shared.monitoring.watch import Found, Watched, judge
 
 MODEL_SEED = 999
+_IS_TAUGHT = "split IN ('train', 'validation')"
 
 
 @dataclass(frozen=True)
@@ -123,18 +126,19 @@ def _snapshots(
     split = (
         F.when(known <= F.lit(validation), "train")
         .when((snapshot >= F.lit(validation)) & (known <= F.lit(test)), "validation")
+        .when((snapshot >= F.lit(test)) & (known <= F.lit(as_of)), "test")
         .otherwise("later")
     )
     rows = (
         of_subscriptions(tables, built.candidates.cache(), config.label, config.words).withColumn(SPLIT, split).cache()
     )
-    taught = rows.where(F.col(SPLIT) != "later").agg(F.max(SNAPSHOT_DATE)).collect()[0][0]
+    taught = rows.where(_IS_TAUGHT).agg(F.max(SNAPSHOT_DATE)).collect()[0][0]
     return Snapshots(rows, taught)
 
 
 def _model(spark: SparkSession, config: ChurnConfig) -> tuple[PipelineModel, Inputs]:
     rows = _snapshots(spark, config, 2_000, MODEL_SEED, None, 0.0).rows
-    trained = fit(rows.where(F.col(SPLIT) != "later"), config)
+    trained = fit(rows.where(_IS_TAUGHT), config)
     spark.catalog.clearCache()
     return trained.model, trained.inputs
 
@@ -144,23 +148,36 @@ def _monitored(
 ) -> list[Found]:
     run = F.pmod(F.xxhash64(CUSTOMER_ID), F.lit(count)).cast("string")
     scored = model.transform(snapshots.rows).withColumn("_run", run).cache()
-    taught = scored.where(F.col(SPLIT) == "train")
-    bins = learn(taught, numeric=[*inputs.numeric, PROBABILITY], categorical=inputs.categorical)
-    window = F.concat_ws(" ", "_run", SNAPSHOT_DATE)
-    of_taught, of_windows = in_parallel(
-        spark, [partial(profile, taught, bins, window=F.col("_run")), partial(profile, scored, bins, window=window)]
-    )
+    train, validation, test = (scored.where(F.col(SPLIT) == part) for part in ("train", "validation", "test"))
+    of_inputs = learn(train, numeric=inputs.numeric, categorical=inputs.categorical)
+    of_scores = learn(validation, numeric=[PROBABILITY], categorical=[])
+    bins, judged = [*of_inputs, *of_scores], {"label": LABEL, "probability": PROBABILITY}
+    dated = scored.withColumn("_window", F.concat_ws(" ", "_run", SNAPSHOT_DATE))
+    work: list[Callable[[], Any]] = [
+        partial(profile, train, of_inputs, window=F.col("_run")),
+        partial(profile, validation, of_scores, window=F.col("_run")),
+        partial(profile, dated, bins, window=F.col("_window")),
+        partial(performance.by_window, dated, window="_window", **judged),
+        partial(performance.by_window, test, window="_run", **judged),
+    ]
+    of_train, of_validation, of_windows, measured, tested = in_parallel(spark, work)
     found = []
     for number in map(str, range(count)):
-        baseline = [each for each in of_taught if each.window == number]
-        own = [each for each in of_windows if each.window.split()[0] == number]
-        profiles = [replace(each, window=each.window.split()[1]) for each in own]
+        baseline = [each for each in (*of_train, *of_validation) if each.window == number]
+        profiles, performances = (_of_run(each, number) for each in (of_windows, measured))
+        own_test = next({"auc": t.auc, "rows": t.rows, "positives": t.positives} for t in tested if t.window == number)
         by_window = {name: [p for p in profiles if p.window == name] for name in {p.window for p in profiles}}
         drifts = [d for name in by_window for d in drift.of_window(name, by_window, baseline, bins, config.monitoring)]
         until = snapshots.taught_until.isoformat()
-        watched = Watched(ModelKey("churn", 1, ""), bins, baseline, {}, LABEL, PROBABILITY, watched_after=until)
-        found.append(judge(profiles, drifts, {}, watched, config.monitoring))
+        watched = Watched(ModelKey("churn", 1, ""), bins, baseline, own_test, LABEL, PROBABILITY, watched_after=until)
+        found.append(judge(profiles, drifts, {each.window: each for each in performances}, watched, config.monitoring))
     return found
+
+
+def _of_run(found: Iterable[Any], number: str) -> list[Any]:
+    """Return what was found in the windows of a run, under their own names."""
+    of_names = [(each, each.window.split()) for each in found]
+    return [replace(each, window=window) for each, (run, window) in of_names if run == number]
 
 
 def _delay(found: Found, first_day: date) -> int | None:

@@ -23,7 +23,7 @@ from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.evaluation import binary, bootstrap, calibration, thresholds
 from shared.features import leakage
-from shared.registry import files, models, tracking
+from shared.registry import documents, files, models, tracking
 
 SLICED = ("plan", "segment", "contract", "internet_service")
 _EXPLAINED_ROWS = 1_000
@@ -37,8 +37,8 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     """
     client = tracking.connect(config, MODEL)
     challenger = models.find(client, MODEL, models.CHALLENGER)
-    training = files.document(challenger, "training")
-    config = as_trained(files.document(challenger, "config"), config)
+    training = documents.logged(challenger, "training")
+    config = as_trained(documents.logged(challenger, "config"), config)
     warehouse = Warehouse(config.warehouse)
     version = latest_version(spark, warehouse.table(FEATURES))
     rows = read(spark, warehouse.table(FEATURES), version)
@@ -75,7 +75,7 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
     test.unpersist()
     metrics = found["metrics"]
     document = {"run_id": run_id, "features_version": version, **_document(found, costs)}
-    tracking.write_document(challenger.run, "evaluation", document)
+    documents.add(challenger, "evaluation", document)
     tracking.write_metrics(challenger.run, "test", metrics.as_dict())
     shown = {kind: document[kind] for kind in ("test", "baseline", "ceiling") if document[kind]}
     return StepResult({"rows_test": metrics.rows, "positives": metrics.positives}, metrics=shown)

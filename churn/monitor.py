@@ -37,7 +37,7 @@ from shared.monitoring.profile import profile
 from shared.monitoring.quality import Rejected
 from shared.monitoring.sinks import deliver
 from shared.monitoring.watch import Found, Tables, Watched, frequent, limited, look
-from shared.registry import files, models, tracking
+from shared.registry import documents, models, tracking
 from shared.report import html
 from shared.report import monitoring as page
 
@@ -115,7 +115,7 @@ def stand(spark: SparkSession, config: ChurnConfig, run_id: str) -> Standing:
     """
     client = tracking.connect(config, MODEL)
     champion = models.find(client, MODEL, models.CHAMPION)
-    config = as_trained(files.document(champion, "config"), config)
+    config = as_trained(documents.logged(champion, "config"), config)
     warehouse = Warehouse(config.warehouse)
     version = latest_version(spark, warehouse.table(FEATURES))
     rows = read(spark, warehouse.table(FEATURES), version)
@@ -152,12 +152,14 @@ def _watched(
     spark: SparkSession, config: ChurnConfig, champion: models.Registered, model: PipelineModel, rows: DataFrame
 ) -> Watched:
     """Return what the champion is compared with; learned and stored the first time."""
-    evaluation = tracking.read_document(champion.run, "evaluation")
+    evaluation = documents.added(champion, "evaluation")
     try:
-        document = tracking.read_document(champion.run, _DOCUMENT)
-    except ModelError:
+        document = documents.added(champion, _DOCUMENT)
+    except ModelError as error:
+        if error.code != "DOCUMENT_MISSING":
+            raise
         document = _learned(spark, config, champion, model)
-        tracking.write_document(champion.run, _DOCUMENT, document)
+        documents.add(champion, _DOCUMENT, document)
     return Watched(
         ModelKey(champion.name, champion.version, champion.run.info.run_id),
         [ColumnBins.of(values) for values in document["bins"]],
@@ -184,7 +186,7 @@ def _learned(
     In a table of customers these are in every window again, so there predictions are those of all rows.
     """
     version = tracking.tables_of(champion.run)[FEATURES].version
-    inputs = files.document(champion, "training")["inputs"]
+    inputs = documents.logged(champion, "training")["inputs"]
     there = read(spark, Warehouse(config.warehouse).table(FEATURES), version)
     taught = there.where(F.col(SPLIT).isin("train", "validation"))
     slices = _slices(config, taught)

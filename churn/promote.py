@@ -22,7 +22,7 @@ from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.evaluation import paired
 from shared.features.tf_idf import WORDS
-from shared.registry import files, gates, ledger, models, promotion, tracking
+from shared.registry import documents, gates, ledger, models, promotion, tracking
 from shared.registry.gates import Comparison, Verdict
 from shared.registry.versions import Registered
 
@@ -94,14 +94,16 @@ def judged(spark: SparkSession, config: ChurnConfig, challenger: Registered, cha
 
 def _evaluation(model: Registered) -> dict[str, Any]:
     try:
-        return tracking.read_document(model.run, "evaluation")
-    except ModelError:
+        return documents.added(model, "evaluation")
+    except ModelError as error:
+        if error.code != "DOCUMENT_MISSING":
+            raise
         return {}
 
 
 def _why_not(rows: DataFrame, champion: Registered) -> str:
     """Return why the champion cannot score these rows; empty when it can."""
-    inputs = files.document(champion, "training")["inputs"]
+    inputs = documents.logged(champion, "training")["inputs"]
     there = dict(rows.dtypes)
     missing = sorted({name for names in inputs.values() for name in names} - there.keys())
     if missing:
@@ -149,7 +151,7 @@ def _unseen(spark: SparkSession, config: ChurnConfig, test: DataFrame, champion:
     Where it cannot, they stay in: that speaks for the champion, and the challenger has to be so much better.
     """
     version = tracking.tables_of(champion.run)[FEATURES].version
-    then = ChurnConfig.of_run(files.document(champion, "config"))
+    then = ChurnConfig.of_run(documents.logged(champion, "config"))
     key = (CUSTOMER_ID,) if then.split.by == "customer" else ROW_KEY
     try:
         rows = read(spark, Warehouse(config.warehouse).table(FEATURES), version)

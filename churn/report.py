@@ -5,7 +5,6 @@ what the model was trained for. Costs that the command names take the place of t
 threshold follow from them.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -32,13 +31,12 @@ from shared.delta import lineage
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse, exists
 from shared.evaluation import thresholds
-from shared.registry import models, tracking
+from shared.registry import documents, models, tracking
 from shared.report import binary, html, searching
 from shared.report.html import Headline, RunReport
 from shared.report.numbers import number, percent, points
 from shared.report.searching import SearchTable
 
-REPORT_TAG = "report_sha256"
 _MEANINGS = {
     "auc": "chance that a churner outranks a customer who stays",
     "pr_auc": "average precision over all thresholds",
@@ -95,11 +93,7 @@ def report(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     client = tracking.connect(config, MODEL)
     path = html.write(content, tracking.local_folder(config) / "reports" / run_id / "report.html")
     model = _reported(client, run_id)
-    tracking.write_file(model.run, path)
-    with tracking.reached():
-        client.set_model_version_tag(
-            MODEL, str(model.version), REPORT_TAG, hashlib.sha256(path.read_bytes()).hexdigest()
-        )
+    documents.add_file(model, path)
     return StepResult({"bytes": path.stat().st_size}, report=str(path))
 
 
@@ -110,8 +104,8 @@ def contents(spark: SparkSession, config: ChurnConfig, run_id: str) -> RunReport
         ModelError: there is no such model, or it was not evaluated.
     """
     model = _reported(tracking.connect(config, MODEL), run_id)
-    training, evaluation = (tracking.read_document(model.run, name) for name in ("training", "evaluation"))
-    then = as_trained(tracking.read_document(model.run, "config"), config)
+    training, evaluation = documents.logged(model, "training"), documents.added(model, "evaluation")
+    then = as_trained(documents.logged(model, "config"), config)
     costs = thresholds.Costs(then.costs.contact, then.costs.value_saved, then.costs.success_rate)
     warehouse, version = Warehouse(config.warehouse), evaluation["features_version"]
     looked_up: list[Callable[[], Any]] = [

@@ -18,7 +18,7 @@ from churn.train import MODEL, train
 from shared.core.errors import AcceleratorError, DataError
 from shared.core.run import Step, StepResult
 from shared.monitoring.alerts import Condition
-from shared.registry import files, tracking
+from shared.registry import documents, tracking
 from shared.registry.versions import CHAMPION, find_any
 
 _TRAINING: Final[Sequence[Step]] = (train, evaluate, report, promote_or_keep)
@@ -42,7 +42,7 @@ def retrain(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult
         raise _broken(found, _undelivered(spark, config, standing, run_id))
     if not found.performance_lost:
         return StepResult({"decision": "keep", "because": _kept_because(found)}, model=champion.as_dict())
-    then = as_trained(files.document(champion, "config"), config)
+    then = as_trained(documents.logged(champion, "config"), config)
     return _trained(spark, then, run_id, _why(found, "performance"))
 
 

@@ -27,7 +27,7 @@ from shared.delta.read import latest_version, read
 from shared.delta.tables import TableRef, Warehouse, opened
 from shared.deploy import batch
 from shared.evaluation.thresholds import Costs
-from shared.registry import files, models, tracking
+from shared.registry import documents, models, tracking
 from shared.registry.versions import Registered
 
 SCORES = "gold_churn_scores"
@@ -55,7 +55,7 @@ def score_batch(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepRe
     before = experiment.assigned(spark, config) if config.ab.split else None
     arms = experiment.arms(client, config, before)
     first = arms[0].model
-    config = as_trained(files.document(first, "config"), config)
+    config = as_trained(documents.logged(first, "config"), config)
     threshold = Costs(**config.costs.model_dump()).threshold
     warehouse = Warehouse(config.warehouse)
     source, target, parts = (warehouse.table(name) for name in (FEATURES, SCORES, _PARTS))
@@ -97,7 +97,7 @@ def _scored(
     rows: DataFrame, model: Registered, target: TableRef, parts: TableRef, config: ChurnConfig
 ) -> tuple[DataFrame, int]:
     """Return the rows of the arm of ``model`` with scores and reasons, and how many of them are new."""
-    training = files.document(model, "training")
+    training = documents.logged(model, "training")
     inputs = Inputs.of(training["inputs"])
     scorer = Scorer(models.load(model), inputs, training["typical"], config.scoring.reasons)
     own = _with_made_from(rows.where(F.col(experiment.ALIAS) == model.alias), scorer, model)

@@ -40,7 +40,7 @@ from shared.features.point_in_time import utc_date
 from shared.ingest import pipeline
 from shared.ingest.events import Landings, events_of, land_events
 from shared.ingest.landing import Batch, Landing, Taken, first_of
-from shared.registry import files, models, tracking, versions
+from shared.registry import documents, models, tracking, versions
 
 SCORES = "gold_churn_stream_scores"
 STRAYS = "quarantine_churn_events"
@@ -63,7 +63,7 @@ def score_stream(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepR
     """
     client = tracking.connect(config, MODEL)
     champion = models.find(client, MODEL, models.CHAMPION)
-    trained = as_trained(files.document(champion, "config"), config)
+    trained = as_trained(documents.logged(champion, "config"), config)
     if trained.shape not in _ACTIVITY:
         found = f"The champion scores a table of shape {trained.shape}, which has no events."
         raise ConfigError("STREAM_INVALID", found, f"A model of shape {' or '.join(_ACTIVITY)}.", "Use score-batch.")
@@ -191,10 +191,10 @@ class _Taker:
     def _model(self, version: int) -> tuple[Scorer, ChurnConfig]:
         if self.model is None or self.model[0] != version:
             found = versions.at_version(self.client, MODEL, version)
-            training = files.document(found, "training")
+            training = documents.logged(found, "training")
             inputs = Inputs.of(training["inputs"])
             scorer = Scorer(models.load(found), inputs, training["typical"], self.config.scoring.reasons)
-            config = as_trained(files.document(found, "config"), self.config)
+            config = as_trained(documents.logged(found, "config"), self.config)
             self.model = (version, scorer, config)
         return self.model[1:]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from churn.config import MODEL, ChurnConfig, as_trained, layers
 from shared.cli.command import command
 from shared.evaluation.costs import Costs
-from shared.registry import tracking
-from shared.registry.tracking import Run
+from shared.registry import documents
+from shared.registry.versions import Registered
 
 if TYPE_CHECKING:
     from shared.deploy.online.bundle import Contract
@@ -33,12 +33,12 @@ def serve(config: ChurnConfig, run_id: str) -> None:
 
     keys = server.keys_of(config.serving)
 
-    def threshold(contract: "Contract", training: Run) -> float:
+    def threshold(contract: "Contract", model: Registered) -> float:
         # By the costs of this command, as in score-batch; else by those the model was trained with.
         if not config.costs.model_fields_set:
             return contract.threshold
-        recorded = tracking.read_document(training, "config")
-        return Costs(**as_trained(recorded, config).costs.model_dump()).threshold
+        then = as_trained(documents.logged(model, "config"), config)
+        return Costs(**then.costs.model_dump()).threshold
 
     source = RegistrySource(
         config, MODEL, config.serving.alias, threshold, require_parity=config.serving.require_parity

@@ -54,21 +54,6 @@ def fetch(model: Registered, under: str = "") -> Path:
     return folder
 
 
-def document(model: Registered, name: str) -> dict[str, Any]:
-    """Return the document ``name`` that was logged with the model, as it was then.
-
-    Raises:
-        ModelError: DOCUMENT_MISSING when there is none; as `fetched`.
-        EnvironmentProblem: the registry or its artifacts cannot be read.
-    """
-    with fetched(model, DOCUMENTS) as folder:
-        file = folder / f"{check_name(name)}.json"
-        if not file.is_file():
-            raise ModelError("DOCUMENT_MISSING", f"{_label(model)} has no {name}.", "", "Train again with this code.")
-        found: dict[str, Any] = json.loads(file.read_bytes())
-        return found
-
-
 @contextmanager
 def fetched(model: Registered, under: str = "") -> Iterator[Path]:
     """Download the files of a version into a private folder, check them, and give the folder as long as it is needed.

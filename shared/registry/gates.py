@@ -24,7 +24,7 @@ class GateConfig(Settings):
         min_positives: nor do rows with fewer of either label.
         confidence: share of bootstrap replicates that have to show so much gain.
         max_slice_loss: by how much the mean log loss of a slice may be worse than the champion's, in nats a row.
-        min_slice_rows: smaller slices are not judged.
+        min_slice_rows: smaller slices of a column are judged together, when together they have so many rows.
         max_ece_excess: by how much the calibration error may exceed what chance alone gives right probabilities, beyond twice
             the standard error of the rate of so many test rows: a calibration is itself learned from about as many.
         online_parity: whether the exported model has to give the same probabilities as Spark.
@@ -231,18 +231,39 @@ def _slices(config: GateConfig, comparison: Comparison | None, slices: Sequence[
     problems: list[str] = [f"{name} was not compared" for name in slices if not comparison.slices.get(name)]
     judged: list[tuple[float, str]] = []
     for name in slices:
-        for each in comparison.slices.get(name, ()):
-            rows, loss = _number(each, "rows"), _number(each, "loss")
-            if rows is None or loss is None:
-                problems.append(f"{name} {each.get('slice')} has no figures")
-            elif rows >= config.min_slice_rows:
-                judged.append((loss, f"{name} {each['slice']}"))
+        large, wrong = _large_enough(config, name, comparison.slices.get(name, ()))
+        judged += large
+        problems += wrong
     worse = [f"{what} by {_shown(loss)}" for loss, what in sorted(judged, reverse=True) if loss > config.max_slice_loss]
     if worse:
         problems.append(f"log loss worse in {', '.join(worse[:5])}; at most {config.max_slice_loss} is allowed")
-    worst, where = max(judged, default=(None, "none large enough to judge"))
+    worst, where = max(judged, default=(None, "none"))
     found = "; ".join(problems) or f"{len(judged)} judged, the worst is {where}: {_shown(worst)}"
     return Gate("slices", not problems, found, {"judged": len(judged), "worst": worst, "where": where})
+
+
+def _large_enough(
+    config: GateConfig, name: str, slices: Sequence[Mapping[str, Any]]
+) -> tuple[list[tuple[float, str]], list[str]]:
+    """Return loss and name of the slices of a column that have rows enough, the small ones as one, and what is wrong."""
+    large: list[tuple[float, str]] = []
+    small: list[tuple[float, float]] = []
+    problems: list[str] = []
+    for each in slices:
+        rows, loss = _number(each, "rows"), _number(each, "loss")
+        if rows is None or loss is None:
+            problems.append(f"{name} {each.get('slice')} has no figures")
+        elif rows >= config.min_slice_rows:
+            large.append((loss, f"{name} {each['slice']}"))
+        else:
+            small.append((rows, loss))
+    together = sum(rows for rows, _ in small)
+    if together >= config.min_slice_rows:
+        mean = sum(rows * loss for rows, loss in small) / together
+        large.append((mean, f"the {len(small)} small ones of {name}"))
+    elif small and not large:
+        problems.append(f"{name} has {together:.0f} rows, {config.min_slice_rows} are needed to judge it")
+    return large, problems
 
 
 def _parity(evaluation: Mapping[str, Any]) -> Gate:

@@ -3,6 +3,7 @@
 The layout is that of `mlflow.spark`, so either loads what the other saved. Both functions may stand in for its own.
 """
 
+import atexit
 import os
 import shutil
 import sys
@@ -81,7 +82,8 @@ def load_model(model_uri: str, dfs_tmpdir: str | None = None) -> PipelineModel:
     Raises:
         EnvironmentProblem: the server does not see the files.
     """
-    shared = _scratch(dfs_tmpdir)  # stays: Spark reads some stages lazily
+    shared = _scratch(dfs_tmpdir)
+    atexit.register(shutil.rmtree, shared, ignore_errors=True)  # not before: Spark reads some stages lazily
     shutil.copytree(Path(mlflow.artifacts.download_artifacts(model_uri)) / _PIPELINE, shared)
     try:
         return PipelineModel.load(str(shared))

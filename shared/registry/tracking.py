@@ -38,6 +38,7 @@ __all__ = [
     "mlflow",
     "reached",
     "read_document",
+    "read_text",
     "tables_of",
     "training_run",
     "write_document",
@@ -183,11 +184,24 @@ def read_document(run: Run, name: str) -> dict[str, Any]:
         ModelError: the run has no such document, or what it has is none.
     """
     try:
-        document: Any = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/{name}.json")
+        document = json.loads(read_text(run, name))
+    except json.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        raise ModelError("DOCUMENT_INVALID", f"{name} of run {run.info.run_name} is no mapping.", "", "Run it again.")
+    return document
+
+
+def read_text(run: Run, name: str) -> str:
+    """Return the text of the document ``name`` of the run.
+
+    Raises:
+        ModelError: the run has no such document.
+    """
+    try:
+        text: str = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{name}.json")
     except (MlflowException, OSError) as error:
         raise ModelError(
             "DOCUMENT_MISSING", f"Run {run.info.run_name} has no {name}.", "", "Run evaluate first."
         ) from error
-    if not isinstance(document, dict):
-        raise ModelError("DOCUMENT_INVALID", f"{name} of run {run.info.run_name} is no mapping.", "", "Run it again.")
-    return document
+    return text

@@ -13,7 +13,7 @@ from churn.evaluate import ceiling
 from churn.features import FEATURES
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
-from shared.registry import models, tracking
+from shared.registry import documents, models, tracking
 from tests.churn.conftest import QUICK, Churn
 
 
@@ -25,7 +25,7 @@ def telco(telco_run: dict[str, Any], tmp_path: Path) -> str:
 
 def evaluation(warehouse: str) -> dict[str, Any]:
     client = tracking.connect(ChurnConfig(warehouse=warehouse), "churn")
-    return tracking.read_document(models.find(client, "churn", models.CHALLENGER).run, "evaluation")
+    return documents.added(models.find(client, "churn", models.CHALLENGER), "evaluation")
 
 
 def test_evaluating_alone_gives_the_metrics_of_the_run_and_the_decision_by_the_costs_of_the_command(

@@ -19,7 +19,7 @@ from churn.features import FEATURES
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
 from shared.delta.write import overwrite
-from shared.registry import models, tracking
+from shared.registry import documents, models, tracking
 from shared.registry.versions import CHALLENGER, CHAMPION, find, point
 from tests.churn.conftest import QUICK, Churn, telco_like
 
@@ -36,20 +36,19 @@ class Telco:
         self.client = tracking.connect(self.config, "churn")
         self.champion = find(self.client, "churn", CHAMPION)
 
-    def challenge(self, name: str, probability: str = "probability", **changed: Any) -> models.Registered:
+    def challenge(
+        self, name: str, probability: str = "probability", *, is_evaluated: bool = True, **changed: Any
+    ) -> models.Registered:
         """Register the champion with another probability as challenger; its evaluation is the same, but for ``changed``."""
-        training, evaluation, config = (
-            tracking.read_document(self.champion.run, kind) for kind in ("training", "evaluation", "config")
-        )
+        training, config = (documents.logged(self.champion, kind) for kind in ("training", "config"))
         versions = {table: found.version for table, found in tracking.tables_of(self.champion.run).items()}
         with tracking.training_run(self.config, name, versions) as run:
-            tracking.write_document(run, "config", config)
-            tracking.write_document(run, "training", training)
-            tracking.write_document(run, "evaluation", {**evaluation, **changed})
             statement = f"SELECT * EXCEPT (probability), {probability} AS probability FROM __THIS__"
             whole = PipelineModel([models.load(self.champion), SQLTransformer(statement=statement)])
-            documents = {"config": config, "training": training}
-            return models.register(self.client, run, "churn", whole, documents=documents)
+            made = models.register(self.client, run, "churn", whole, documents={"config": config, "training": training})
+        if is_evaluated:
+            documents.add(made, "evaluation", documents.added(self.champion, "evaluation") | changed)
+        return made
 
     def promote(self, *settings: str) -> Result:
         return self.churn("promote", "--warehouse", self.warehouse, *QUICK, *settings)
@@ -65,21 +64,19 @@ def telco(churn: Churn, telco_run: dict[str, Any], tmp_path: Path) -> Telco:
 
 @pytest.mark.slow
 def test_what_is_no_better_or_was_not_evaluated_is_refused_and_the_ledger_says_so(telco: Telco) -> None:
-    test = tracking.read_document(telco.champion.run, "evaluation")["test"]
-    variants: list[tuple[str, Any, str]] = [
+    test = documents.added(telco.champion, "evaluation")["test"]
+    variants: list[tuple[str, dict[str, Any] | None, str]] = [
         ("same", {}, "gain: log_loss better by 0"),
         ("empty", {"test": {}}, "evaluation: test.rows is None"),
         ("nan", {"test": {**test, "log_loss": math.nan}}, "test.log_loss is nan"),
         ("unsliced", {"slices": {}}, "slice contract is missing"),
-        ("null", None, "evaluation: there is none"),
-        ("list", [], "evaluation: there is none"),
         ("old", {"features_version": -1}, "newest_table: made on version -1"),
+        ("another's", None, "evaluation: there is none"),
     ]
     for name, changed, message in variants:
-        is_other = not isinstance(changed, dict)
-        challenger = telco.challenge(name, **({} if is_other else changed))
-        if is_other:
-            tracking.write_document(challenger.run, "evaluation", changed)
+        challenger = telco.challenge(name, is_evaluated=changed is not None, **(changed or {}))
+        if changed is None:  # who may write where the files lie, but not in the registry, can do this
+            tracking.write_document(challenger.run, "evaluation", documents.added(telco.champion, "evaluation"))
 
         result = telco.promote()
 
@@ -117,6 +114,17 @@ def test_a_better_model_takes_over_and_is_rolled_back_and_a_worse_one_is_not_eve
     assert [row["action"] for row in rows] == ["promoted", "refused", "promoted", "rolled_back"]
 
 
+def test_an_evaluation_that_was_changed_is_refused_and_the_ledger_says_so(telco: Telco) -> None:
+    challenger = telco.challenge("worse", WORSE)
+    tracking.write_document(challenger.run, "evaluation", documents.added(challenger, "evaluation") | {"points": []})
+
+    result = telco.promote()
+
+    assert (result.exit_code, "[DOCUMENT_CHANGED]" in result.stderr) == (4, True), result.stderr
+    last = json.loads(telco.churn("ledger", "--json", "--warehouse", telco.warehouse).stdout)["rows"][-1]
+    assert (last["action"], "is not what was written" in last["reason"]) == ("refused", True)
+
+
 def test_there_is_no_way_back_from_the_first_champion(telco: Telco) -> None:
     result = telco.churn("rollback", "--warehouse", telco.warehouse)
 
@@ -127,7 +135,7 @@ def test_a_champion_that_cannot_be_scored_any_more_stays_and_the_gate_says_why(
     spark: SparkSession, telco: Telco
 ) -> None:
     features = Warehouse(telco.warehouse).table(FEATURES)
-    inputs = tracking.read_document(telco.champion.run, "training")["inputs"]
+    inputs = documents.logged(telco.champion, "training")["inputs"]
     overwrite(read(spark, features).drop(inputs["numeric"][0]), features, schema_may_change=True)
 
     found = promote.judged(spark, telco.config, telco.challenge("narrow", features_version=1), telco.champion)

@@ -9,6 +9,8 @@ import pytest
 from shared.cli.repository import NEEDED, TOP, shared_files
 from tests.contract.repository import ROOT, VERTICALS, check_types, furnished, lint, python, shared_core
 
+CONTRACT = "tests/contract/test_verticals.py"
+
 
 @pytest.mark.parametrize("name", VERTICALS)
 def test_an_export_holds_one_vertical_and_all_that_a_repository_needs(name: str, tmp_path: Path) -> None:
@@ -56,7 +58,7 @@ def test_an_export_passes_its_checks_and_quick_tests(name: str, tmp_path: Path) 
 
     lint(alone)
     check_types(alone)
-    chosen = ["tests/test_tree.py", f"tests/{name}/test_config.py", f"{name}/algorithms"]
+    chosen = ["tests/test_tree.py", f"tests/{name}/test_config.py", f"{name}/algorithms", CONTRACT]
     tested = python("-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, folder=alone)
     assert tested.returncode == 0, tested.stdout
     verbs = python("-m", name, "--help", folder=alone)
@@ -72,7 +74,7 @@ def test_a_new_vertical_in_an_empty_folder_passes_its_checks_and_tests_which_run
     lint(new)
     check_types(new)
     once = "not template and not done_twice and not what_it_did"  # the template itself passes these
-    chosen = ["tests/card_risk", "tests/test_tree.py"]
+    chosen = ["tests/card_risk", "tests/test_tree.py", CONTRACT]
     tested = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "", *chosen, "-k", once, folder=new)
     assert tested.returncode == 0, tested.stdout
 

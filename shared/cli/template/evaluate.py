@@ -18,7 +18,7 @@ from shared.delta.tables import Warehouse
 from shared.evaluation import binary, bootstrap, calibration, thresholds
 from shared.features import leakage
 from shared.features.split import SPLIT
-from shared.registry import models, tracking
+from shared.registry import documents, models, tracking
 
 
 def evaluate(spark: SparkSession, config: TemplateConfig, run_id: str) -> StepResult:
@@ -33,14 +33,14 @@ def evaluate(spark: SparkSession, config: TemplateConfig, run_id: str) -> StepRe
     version = latest_version(spark, table)
     rows = read(spark, table, version)
     training = rows.where(F.col(SPLIT) == "train")
-    fitted_on = tracking.read_document(challenger.run, "training")["fitted_on"]
+    fitted_on = documents.logged(challenger, "training")["fitted_on"]
     leakage.check_fitted_on(fitted_on, training, key=ROW_ID)
     test = models.load(challenger).transform(rows.where(F.col(SPLIT) == "test")).cache()
     rate = training.agg(F.avg(LABEL)).collect()[0][0]
     document = {"run_id": run_id, "features_version": version, **_measured(spark, config, test, rate)}
     lineage.record(spark, warehouse, run_id, "evaluate", [(table, version)])
     test.unpersist()
-    tracking.write_document(challenger.run, "evaluation", document)
+    documents.add(challenger, "evaluation", document)
     shown = {kind: document[kind] for kind in ("test", "baseline", "ceiling") if document[kind]}
     return StepResult({"rows_test": document["test"]["rows"]}, metrics=shown)
 

@@ -14,7 +14,7 @@ from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.evaluation import paired
 from shared.features.split import SPLIT
-from shared.registry import gates, models, promotion, tracking
+from shared.registry import documents, gates, models, promotion, tracking
 from shared.registry.gates import Comparison, Verdict
 from shared.registry.versions import Registered
 
@@ -28,7 +28,7 @@ def promote(spark: SparkSession, config: TemplateConfig, run_id: str) -> StepRes
         rows = read(spark, warehouse.table(FEATURES), version).where(F.col(SPLIT) == "test")
         return gates.verdict(
             config.gates,
-            tracking.read_document(challenger.run, "evaluation"),
+            documents.added(challenger, "evaluation"),
             newest_version=version,
             slices=CATEGORICAL,
             has_champion=champion is not None,

@@ -14,7 +14,7 @@ from shared.core.run import StepResult
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
 from shared.evaluation.thresholds import Costs
-from shared.registry import models, tracking
+from shared.registry import documents, models, tracking
 from shared.report import binary, html
 from shared.report.numbers import percent
 
@@ -37,7 +37,7 @@ def report(spark: SparkSession, config: TemplateConfig, run_id: str) -> StepResu
 
 def contents(spark: SparkSession, config: TemplateConfig, model: models.Registered) -> html.RunReport:
     """Return what the report says of an evaluated model."""
-    evaluation = tracking.read_document(model.run, "evaluation")
+    evaluation = documents.added(model, "evaluation")
     costs, warehouse = Costs(**config.costs.model_dump()), Warehouse(config.warehouse)
     decided, test = binary.decided_at(evaluation, costs), evaluation["test"]
     selected = decided.true_positives + decided.false_positives

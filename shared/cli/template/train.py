@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from shared.cli.template.config import TemplateConfig
 from shared.cli.template.features import CATEGORICAL, FEATURES, NUMERIC
 from shared.cli.template.schema import LABEL, ROW_ID
+from shared.core.config import redacted
 from shared.core.run import StepResult
 from shared.delta import lineage
 from shared.delta.read import latest_version, read
@@ -44,8 +45,8 @@ def train(spark: SparkSession, config: TemplateConfig, run_id: str) -> StepResul
         found = evaluate(model.transform(validation), label=LABEL, probability=PROBABILITY)
         tracking.mlflow.log_metrics({f"validation_{name}": value for name, value in found.as_dict().items()})
         document = {"validation": found.as_dict(), "fitted_on": leakage.fingerprint(training, ROW_ID)}
-        tracking.write_document(run, "training", document)
-        registered = models.register(client, run, MODEL, model)
+        documents = {"config": redacted(config), "training": document}
+        registered = models.register(client, run, MODEL, model, documents=documents)
     lineage.record(spark, warehouse, run_id, "train", [(table, version)])
     facts = {"rows_train": training.count(), "rows_validation": validation.count(), "validation_auc": found.auc}
     training.unpersist()

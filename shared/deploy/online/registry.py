@@ -10,10 +10,10 @@ from shared.core.run import RunConfig
 from shared.deploy.online import bundle, compared
 from shared.deploy.online.bundle import Contract, OnlineModel
 from shared.deploy.online.service import Served
-from shared.registry import files, tracking, versions
-from shared.registry.tracking import Run
+from shared.registry import documents, files, tracking, versions
+from shared.registry.versions import Registered
 
-ThresholdOf = Callable[[Contract, Run], float]
+ThresholdOf = Callable[[Contract, Registered], float]
 
 
 class RegistrySource:
@@ -23,8 +23,8 @@ class RegistrySource:
         config: says where the registry is.
         name: of the registered model.
         alias: whose version is served.
-        threshold: gives the threshold of a decision for a model and the run that trained it.
-        require_parity: load no model whose run has no evaluation with a comparison with Spark within the tolerance.
+        threshold: gives the threshold of a decision for a model and the version that it is.
+        require_parity: load no version that has no evaluation with a comparison with Spark within the tolerance.
     """
 
     def __init__(
@@ -48,25 +48,27 @@ class RegistrySource:
 
         Raises:
             ModelError: MODEL_MISSING, MODEL_TAMPERED, MODEL_INCOMPLETE (it was not exported), BUNDLE_UNREADABLE,
-                EXPORT_NOT_COMPARED, EXPORT_MISMATCH.
+                DOCUMENT_CHANGED, EXPORT_NOT_COMPARED, EXPORT_MISMATCH.
             EnvironmentProblem: the registry cannot be read.
         """
         found = versions.at_version(self._client, self._name, version)
         with files.fetched(found, bundle.FOLDER) as folder:
             model = OnlineModel.read(folder)
         if self._require_parity:
-            compared.refuse(_parity(found.run))
-        return Served(found.name, found.version, model, self._threshold(model.contract, found.run))
+            compared.refuse(_parity(found))
+        return Served(found.name, found.version, model, self._threshold(model.contract, found))
 
 
-def _parity(run: Run) -> compared.Parity:
+def _parity(model: Registered) -> compared.Parity:
     try:
-        recorded: Any = tracking.read_document(run, "evaluation").get("parity")
+        recorded: Any = documents.added(model, "evaluation").get("parity")
         return compared.Parity.model_validate(recorded)
     except (ModelError, ValidationError) as error:
+        if isinstance(error, ModelError) and error.code != "DOCUMENT_MISSING":
+            raise
         raise ModelError(
             "EXPORT_NOT_COMPARED",
-            f"Run {run.info.run_name} has no comparison of its export with Spark.",
+            f"Version {model.version} of {model.name} has no comparison of its export with Spark.",
             "An evaluation with one.",
             "Run evaluate with serving.export=true, or set serving.require_parity=false.",
         ) from error

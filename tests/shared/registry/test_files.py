@@ -7,13 +7,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from shared.core.errors import ConfigError, ModelError
 from shared.core.run import RunConfig
-from shared.registry import files, tracking, versions
+from shared.registry import documents, files, tracking, versions
+from shared.registry.tracking import MlflowClient
 from shared.registry.versions import Registered
 
 CONTENT = {"MLmodel": "flavors: {}\n", "online/model.onnx": "weights", "online/a/b.json": "{}", "onlines/x": "other"}
@@ -99,13 +103,40 @@ def test_a_model_that_somebody_loaded_through_mlflow_is_what_it_was(registered: 
 
 
 def test_a_document_is_what_was_logged_with_the_model_or_refused(registered: Registered, stored: Path) -> None:
-    assert files.document(registered, "config") == {"seed": 7}
+    assert documents.logged(registered, "config") == {"seed": 7}
     with pytest.raises(ModelError, match="DOCUMENT_MISSING"):
-        files.document(registered, "training")
+        documents.logged(registered, "training")
 
     (stored / "documents" / "config.json").write_text('{"seed": 8}')
     with pytest.raises(ModelError, match="MODEL_TAMPERED"):
-        files.document(registered, "config")
+        documents.logged(registered, "config")
+
+
+def test_a_document_of_later_is_the_one_that_was_added_to_this_version_or_refused(
+    registered: Registered, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="DOCUMENT_MISSING"):
+        documents.added(registered, "evaluation")
+    tracking.write_document(registered.run, "evaluation", {"auc": 0.9})  # of nobody knows which version
+    with pytest.raises(ModelError, match="DOCUMENT_MISSING"):
+        documents.added(registered, "evaluation")
+
+    for auc in (0.7, 0.8):
+        documents.add(registered, "evaluation", {"auc": auc, "day": date(2026, 1, 2)})
+        assert documents.added(registered, "evaluation") == {"auc": auc, "day": "2026-01-02"}
+    other = replace(registered, version=2)
+    with pytest.raises(ModelError, match="DOCUMENT_MISSING"):
+        documents.added(other, "evaluation")
+
+    tracking.write_document(registered.run, "evaluation", {"auc": 0.9})
+    with pytest.raises(ModelError, match="DOCUMENT_CHANGED"):
+        documents.added(registered, "evaluation")
+
+    page = tmp_path / "report.html"
+    page.write_text("<p>ü</p>", encoding="utf-8")
+    documents.add_file(registered, page)
+    tags = MlflowClient().get_model_version("things", "1").tags
+    assert tags["report_sha256"] == sha256("<p>ü</p>".encode()).hexdigest()
 
 
 def change(stored: Path) -> None:
@@ -224,7 +255,7 @@ def test_the_registry_is_opened_and_files_are_fetched_where_spark_is_not_install
 import sys
 sys.modules.update(pyspark=None, delta=None, py4j=None)  # as if they were not installed
 from shared.core.run import RunConfig
-from shared.registry import files, tracking, versions
+from shared.registry import documents, files, tracking, versions
 client = tracking.connect(RunConfig(warehouse={str(root / "warehouse")!r}), "things")
 print((files.fetch(versions.find(client, "things", "challenger"), "online") / "model.onnx").read_text())
 print([name for name, found in sys.modules.items() if name.startswith(("pyspark", "delta.")) and found])

@@ -197,6 +197,18 @@ def test_a_large_slice_may_not_get_worse_than_allowed() -> None:
     assert judge(settings={"max_slice_loss": 0.039, "min_slice_rows": 201}).passed
 
 
+def test_small_slices_of_a_column_are_judged_together_and_none_pass_because_all_are_small() -> None:
+    def found(*slices: tuple[int, float]) -> Verdict:
+        plans = [{"slice": str(number), "rows": rows, "loss": loss} for number, (rows, loss) in enumerate(slices)]
+        return judge(comparison=with_gain(slices={"plan": plans}))
+
+    assert "the worst is the 2 small ones of plan: 0.04" in found((900, 0.0), (75, 0.05), (25, 0.01)).reason
+    assert failed(found((900, 0.0), (75, 0.2), (25, 0.01))) == ["slices"]
+    assert failed(found((60, 0.2), (60, 0.2))) == ["slices"]
+    assert found((900, 0.0), (99, 0.9)).passed  # so few rows say little
+    assert failed(found((50, 0.0), (49, 0.0))) == ["slices"]  # nobody looked
+
+
 @pytest.mark.parametrize("slices", [{}, {"plan": []}, {"plan": [{"slice": "a", "rows": 500, "loss": math.nan}]}])
 def test_a_slice_that_was_not_compared_fails(slices: dict[str, Any]) -> None:
     assert failed(judge(comparison=with_gain(slices=slices))) == ["slices"]

@@ -109,7 +109,7 @@ def test_the_address_of_the_tracking_server_may_be_a_reference(tmp_path: Path, m
 
 
 @pytest.mark.parametrize(
-    ("text", "code"), [("[]", "DOCUMENT_INVALID"), ("null", "DOCUMENT_INVALID"), ("{", "DOCUMENT_MISSING")]
+    ("text", "code"), [("[]", "DOCUMENT_INVALID"), ("null", "DOCUMENT_INVALID"), ("{", "DOCUMENT_INVALID")]
 )
 def test_a_document_that_is_none_is_refused(client: MlflowClient, config: RunConfig, text: str, code: str) -> None:
     with tracking.training_run(config, "one", {"gold_x": 3}) as run:

@@ -15,7 +15,7 @@ from shared.deploy.export.publish import exporter
 from shared.deploy.online import bundle
 from shared.deploy.online.registry import RegistrySource
 from shared.features.sql_steps import adding
-from shared.registry import files, models, tracking, versions
+from shared.registry import documents, files, models, tracking, versions
 from shared.registry.tracking import MlflowClient
 from shared.registry.versions import Registered
 from tests.shared.deploy.online.conftest import CONTRACT, graph
@@ -48,7 +48,7 @@ def champion(
             client, run, "things", PipelineModel([adding([f"{term} AS p"])]), derive=derive if exported else None
         )
     if parity is not None:
-        tracking.write_document(made.run, "evaluation", {"parity": parity})
+        documents.add(made, "evaluation", {"parity": parity})
     versions.point(client, "things", models.CHAMPION, made.version)
     return made.version
 
@@ -134,13 +134,24 @@ def test_a_model_that_was_not_found_to_answer_as_spark_does_is_not_served(
     with pytest.raises(ModelError, match="EXPORT_NOT_COMPARED"):  # no evaluation yet
         source(config).load(1)
     for parity, code in cases:
-        tracking.write_document(registered.run, "evaluation", {"parity": parity})
+        documents.add(registered, "evaluation", {"parity": parity})
         with pytest.raises(ModelError) as refusal:
             source(config).load(1)
         assert refusal.value.code == code, parity
         assert source(config, require_parity=False).load(1).version == 1
-    tracking.write_document(registered.run, "evaluation", {"parity": PASSED})
+    documents.add(registered, "evaluation", {"parity": PASSED})
     assert source(config).load(1).version == 1
+
+
+def test_the_evaluation_of_another_model_in_its_place_proves_nothing(registered: Registered, config: RunConfig) -> None:
+    tracking.write_document(registered.run, "evaluation", {"parity": PASSED})  # whoever may write where files lie can
+    with pytest.raises(ModelError, match="EXPORT_NOT_COMPARED"):
+        source(config).load(1)
+
+    documents.add(registered, "evaluation", {"parity": {**PASSED, "largest_difference": 1e-4}})
+    tracking.write_document(registered.run, "evaluation", {"parity": PASSED})
+    with pytest.raises(ModelError, match="DOCUMENT_CHANGED"):
+        source(config).load(1)
 
 
 def test_a_model_leaves_no_files_behind_whether_it_is_taken_or_not(
