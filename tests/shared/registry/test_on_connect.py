@@ -1,5 +1,8 @@
 """What MLflow's own functions save, those for Connect load, and the other way round, on any session."""
 
+import atexit
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import mlflow.spark
@@ -34,6 +37,23 @@ def test_either_loads_what_the_other_saved(spark: SparkSession, plus_one: Pipeli
     assert Model.load(ours).flavors["spark"] == Model.load(its).flavors["spark"]
     assert "pyspark==4.2.0" in (Path(ours) / "requirements.txt").read_text().split()
     assert list((tmp_path / "a").iterdir()) == []  # nothing is left on the way
+
+
+def test_what_is_loaded_is_on_the_way_until_the_process_ends(
+    spark: SparkSession, plus_one: PipelineModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr(
+        atexit, "register", lambda call, *given, **named: at_exit.append(partial(call, *given, **named))
+    )
+    on_connect.save_model(plus_one, str(tmp_path / "model"), Model(), str(tmp_path / "a"))
+
+    on_connect.load_model(str(tmp_path / "model"), str(tmp_path / "b"))
+
+    assert len(list((tmp_path / "b").iterdir())) == 1
+    for call in at_exit:
+        call()
+    assert list((tmp_path / "b").iterdir()) == []
 
 
 def test_a_folder_that_the_server_does_not_share_is_named(
