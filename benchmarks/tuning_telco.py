@@ -25,7 +25,7 @@ from shared.core.session import get_session, stop
 from shared.delta.read import read
 from shared.delta.tables import Warehouse, exists
 from shared.evaluation.binary import evaluate
-from shared.registry import models, tracking
+from shared.registry import documents, models, tracking
 
 METHODS = (None, "random", "grid", "optuna")
 
@@ -68,7 +68,7 @@ def _trained(
     scored = models.load(model).transform(test).select(LABEL, PROBABILITY).cache()
     metrics = evaluate(scored, label=LABEL, probability=PROBABILITY).as_dict()
     scored.unpersist()
-    return method or "as configured", tracking.read_document(model.run, "tuning") if method else {}, metrics
+    return method or "as configured", documents.logged(model, "tuning") if method else {}, metrics
 
 
 def _line(name: str, document: dict[str, Any], metrics: dict[str, float]) -> str:

@@ -63,7 +63,7 @@ def evaluate(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResul
         "points": partial(binary.points, test, **scored),
         "decided": partial(thresholds.confusion, test, costs.threshold, **scored),
         "bins": partial(calibration.curve, test, **scored),
-        "parity": partial(_parity, challenger, model, unseen, config),
+        "parity": partial(_parity, challenger, model, rows, config),
         "by_chance": partial(calibration.ece_by_chance, test, **scored),
         "ceiling": partial(ceiling, spark, config, test),
         "lineage": partial(
@@ -122,8 +122,8 @@ def ceiling(spark: SparkSession, config: ChurnConfig, test: DataFrame) -> dict[s
     return binary.evaluate(known, label=LABEL, probability=generator.CHURN_PROBABILITY).as_dict()
 
 
-def _parity(challenger: models.Registered, model: Transformer, test: DataFrame, config: ChurnConfig) -> Any:
-    """Return how far the exported model is from Spark's; None when it is not exported."""
+def _parity(challenger: models.Registered, model: Transformer, rows: DataFrame, config: ChurnConfig) -> Any:
+    """Return how far the exported model is from Spark's, on any rows: it is no measure of quality; None without an export."""
     if not config.serving.export:
         return None
     from shared.deploy.export import parity
@@ -132,7 +132,7 @@ def _parity(challenger: models.Registered, model: Transformer, test: DataFrame, 
     with files.fetched(challenger, bundle.FOLDER) as folder:
         online = bundle.OnlineModel.read(folder)
     of = config.serving
-    return parity.compare(model, online, test, limit=of.parity_rows, tolerance=of.tolerance, order=ROW_KEY)
+    return parity.compare(model, online, rows, limit=of.parity_rows, tolerance=of.tolerance, order=ROW_KEY)
 
 
 def _intervals(test: DataFrame, config: ChurnConfig) -> dict[str, tuple[float, float]]:

@@ -32,6 +32,7 @@ from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse, exists
 from shared.evaluation import thresholds
 from shared.registry import documents, models, tracking
+from shared.registry.versions import made_by
 from shared.report import binary, html, searching
 from shared.report.html import Headline, RunReport
 from shared.report.numbers import number, percent, points
@@ -155,12 +156,7 @@ def _reported(client: tracking.MlflowClient, run_id: str) -> models.Registered:
         run = tracking.find_run(client, MODEL, run_id)
     except ModelError:  # the id is that of this command, which trained nothing
         run = challenger.run
-    made = client.search_model_versions(f"run_id = '{run.info.run_id}'")
-    if not made:
-        raise ModelError("MODEL_MISSING", f"Run {run_id} registered no model.", "", "Run train, then evaluate.")
-    aliases = client.get_model_version(MODEL, made[0].version).aliases
-    alias = next((alias for alias in (models.CHAMPION, models.CHALLENGER) if alias in aliases), "")
-    return models.Registered(MODEL, int(made[0].version), alias, run)
+    return made_by(client, MODEL, run)
 
 
 def question(config: ChurnConfig) -> str:
@@ -261,7 +257,7 @@ def _candidates(validation: Mapping[str, Mapping[str, float]]) -> dict[str, dict
 def _searches(model: models.Registered, training: Mapping[str, Any]) -> tuple[list[SearchTable], str]:
     if not training.get("is_tuned"):
         return [], ""
-    document = tracking.read_document(model.run, "tuning")
+    document = documents.logged(model, "tuning")
     return searching.tables(document, _CANDIDATES), searching.note(document, group="customer")
 
 

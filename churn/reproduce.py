@@ -17,7 +17,8 @@ from shared.delta import lineage
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
 from shared.evaluation.binary import evaluate
-from shared.registry import tracking
+from shared.registry import documents, tracking
+from shared.registry.versions import made_by
 
 
 def reproduce(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
@@ -41,7 +42,8 @@ def reproduce(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResu
             "A training run that ended well and recorded its metrics and the digest of its table.",
             "Train again.",
         )
-    then = ChurnConfig.of_run(tracking.read_document(run, "config"))
+    model = made_by(client, MODEL, run)
+    then = ChurnConfig.of_run(documents.logged(model, "config"))
     then = then.model_copy(update={"warehouse": config.warehouse})  # it may have moved
     lineage.check_digest(spark, Warehouse(then.warehouse).table(FEATURES), recorded.version, recorded.digest)
     again = fit(rows_to_learn(spark, then, recorded.version), then)
@@ -49,7 +51,7 @@ def reproduce(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResu
     metrics = {"validation": before}
     if tested := _logged(run, "test"):
         # Of a version that may be later than what it learned from.
-        evaluation = tracking.read_document(run, "evaluation")
+        evaluation = documents.added(model, "evaluation")
         _compare(run_id, "test", tested, _on_test_rows(spark, then, again, evaluation["features_version"]))
         metrics["test"] = tested
     return StepResult(

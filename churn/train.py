@@ -129,7 +129,7 @@ def _train(spark: SparkSession, config: ChurnConfig, run_id: str, version: int) 
     warehouse = Warehouse(config.warehouse)
     rows = rows_to_learn(spark, config, version)
     with tracking.training_run(config, run_id, {FEATURES: version}) as run:
-        config, searches = _tuned(spark, config, rows, client, run, version)
+        config, searches, searched = _tuned(spark, config, rows, client, run, version)
         reads = [(warehouse.table(FEATURES), version)]
         work: list[Callable[[], Any]] = [
             partial(fit, rows, config),
@@ -141,12 +141,12 @@ def _train(spark: SparkSession, config: ChurnConfig, run_id: str, version: int) 
         tracking.mlflow.log_params({"chosen": trained.chosen})
         tracking.mlflow.log_metrics({f"validation_{name}": value for name, value in best.as_dict().items()})
         training = _document(trained) | {"is_tuned": bool(searches)}
-        tracking.write_document(run, "training", training)
         tracking.keep_digests(run, digests)
         documents = {
             "config": redacted(config),
             "training": training,
             "tables": {FEATURES: {"version": version, "digest": digests[FEATURES]}},
+            **searched,
         }
         inputs = rows.select(*trained.inputs.names)
         derive = _exporter(rows, trained, config) if config.serving.export else None
@@ -187,10 +187,13 @@ def _tuned(
     client: tracking.MlflowClient,
     run: tracking.Run,
     version: int,
-) -> tuple[ChurnConfig, Mapping[str, Search]]:
-    """Return the config to train with, recorded as the run's, and the search of each candidate; none without a budget."""
+) -> tuple[ChurnConfig, Mapping[str, Search], dict[str, Any]]:
+    """Return the config to train with, recorded as the run's, the search of each candidate, and the document of them.
+
+    Without a budget there are neither searches nor a document.
+    """
     if not config.tuning.is_on:
-        return config, {}
+        return config, {}, {}
     table_id = detail(spark, Warehouse(config.warehouse).table(FEATURES))["id"]
 
     def kept(name: str, space: Space, model: ModelConfig) -> Trials:
@@ -218,9 +221,8 @@ def _tuned(
     finally:
         train_rows.unpersist()
     tuned = config.model_copy(update={"model": model})
-    tracking.write_document(run, "tuning", _tuning_document(config, folds, searches))
-    tracking.write_document(run, "config", redacted(tuned))  # what it is trained with; what it was is in `tuning`
-    return tuned, searches
+    tracking.mlflow.log_dict(redacted(tuned), "config.json")  # what it is trained with; what it was is in `tuning`
+    return tuned, searches, {"tuning": _tuning_document(config, folds, searches)}
 
 
 def folds_of(train_rows: DataFrame, config: ChurnConfig) -> list[Fold]:

@@ -6,6 +6,7 @@ lie, but not in the registry, can neither change a document nor put that of anot
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,19 +33,26 @@ def logged(model: Registered, name: str) -> dict[str, Any]:
 
 
 def add(model: Registered, name: str, document: Mapping[str, Any]) -> None:
-    """Store ``document`` as ``name``.json with the run that made the model, in place of an earlier one.
+    """Store ``document`` with the run that made the model; from then on it is the one that `added` returns.
 
     Raises:
         EnvironmentProblem: MLflow cannot store it.
     """
-    text = json.dumps(document, default=str, indent=1, sort_keys=True)
-    with tracking.reached():
-        MlflowClient().log_text(model.run.info.run_id, text, f"{check_name(name)}.json")
-    _sign(model, name, text.encode())
+    content = json.dumps(document, default=str, indent=1, sort_keys=True).encode()
+    # Its own file, and the tag last: whoever reads meanwhile finds the one before.
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, _file(check_name(name), _sha256(content)))
+        file.write_bytes(content)
+        tracking.write_file(model.run, file)
+    _sign(model, name, content)
 
 
 def add_file(model: Registered, file: Path) -> None:
-    """Store a local file with the run that made the model, under its own name; as `add`."""
+    """Store a local file with the run that made the model, under its own name, and its sha256 with the version.
+
+    Raises:
+        EnvironmentProblem: MLflow cannot store it.
+    """
     tracking.write_file(model.run, file)
     _sign(model, check_name(file.stem), file.read_bytes())
 
@@ -53,34 +61,48 @@ def added(model: Registered, name: str) -> dict[str, Any]:
     """Return the document ``name`` that `add` stored last.
 
     Raises:
-        ModelError: DOCUMENT_MISSING when none was added to this version; DOCUMENT_CHANGED when what lies there is not it.
+        ModelError: DOCUMENT_MISSING when none was added to this version; DOCUMENT_CHANGED when it is not there any more or
+            is another.
         EnvironmentProblem: the registry or its artifacts cannot be read.
     """
+    client, content = MlflowClient(), b""
     with tracking.reached():
-        version = MlflowClient().get_model_version(model.name, str(model.version))
-    expected = version.tags.get(_tag(name))
-    if expected is None:
-        raise _missing(model, name, "Run evaluate first.")
-    text = tracking.read_text(model.run, name)
-    if hashlib.sha256(text.encode()).hexdigest() != expected:
+        expected = client.get_model_version(model.name, str(model.version)).tags.get(_tag(name))
+        if expected is None:
+            raise _missing(model, name, "Run evaluate; train and promote another in place of a champion without one.")
+        file = _file(name, expected)
+        is_there = any(
+            found.path == file and not found.is_dir for found in client.list_artifacts(model.run.info.run_id)
+        )
+    if is_there:
+        with tempfile.TemporaryDirectory() as folder:
+            content = files.download(f"{model.run.info.artifact_uri}/{file}", Path(folder)).read_bytes()
+    if _sha256(content) != expected:
         raise ModelError(
             "DOCUMENT_CHANGED",
-            f"{name} of version {model.version} of {model.name} is not what was written.",
-            f"A file with the sha256 in the version's tag {_tag(name)}.",
-            "Find out who changed it; evaluate or monitor again.",
+            f"{file}, of version {model.version} of {model.name}, {'was changed' if is_there else 'is gone'}.",
+            f"The file with the sha256 in the version's tag {_tag(name)}.",
+            "Find out who changed it and restore it; without the tag it counts as never written.",
         )
-    found: dict[str, Any] = json.loads(text)
+    found: dict[str, Any] = json.loads(content)
     return found
 
 
 def _sign(model: Registered, name: str, content: bytes) -> None:
-    digest = hashlib.sha256(content).hexdigest()
     with tracking.reached():
-        MlflowClient().set_model_version_tag(model.name, str(model.version), _tag(name), digest)
+        MlflowClient().set_model_version_tag(model.name, str(model.version), _tag(name), _sha256(content))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _tag(name: str) -> str:
     return f"{name}_sha256"
+
+
+def _file(name: str, digest: str) -> str:
+    return f"{name}-{digest[:16]}.json"
 
 
 def _missing(model: Registered, name: str, fix: str) -> ModelError:

@@ -97,7 +97,7 @@ def _checked(
     model: Registered, under: str, present: Collection[str], location: str, expected: str, private: Path
 ) -> Path:
     """Download into ``private`` and return the folder ``under``."""
-    manifest = _download(f"{location}/{MANIFEST}", private).read_bytes()
+    manifest = download(f"{location}/{MANIFEST}", private).read_bytes()
     if hashlib.sha256(manifest).hexdigest() != expected:
         raise _tampered(model, f"{MANIFEST} is not the one that was registered")
     wanted = _below(_read_manifest(manifest, model), under)
@@ -107,7 +107,7 @@ def _checked(
         )
     if under.split("/")[0] not in present and under:
         raise _tampered(model, f"{under} is missing")
-    folder = _download(f"{location}/{under}".rstrip("/"), private / "files")
+    folder = download(f"{location}/{under}".rstrip("/"), private / "files")
     _verify(folder, wanted, model)
     return folder
 
@@ -165,7 +165,12 @@ def _files(folder: Path, whose: str) -> Iterator[str]:
         yield from (Path(root, name).relative_to(folder).as_posix() for name in names)
 
 
-def _download(address: str, into: Path) -> Path:
+def download(address: str, into: Path) -> Path:
+    """Download a file or folder of the artifacts into the folder ``into`` and return where it is.
+
+    Raises:
+        EnvironmentProblem: it cannot be read.
+    """
     into.mkdir(mode=0o700, exist_ok=True)
     try:
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=str(into)))

@@ -37,11 +37,8 @@ __all__ = [
     "local_folder",
     "mlflow",
     "reached",
-    "read_document",
-    "read_text",
     "tables_of",
     "training_run",
-    "write_document",
     "write_file",
     "write_json",
     "write_metrics",
@@ -151,12 +148,6 @@ def find_run(client: MlflowClient, experiment: str, run_id: str) -> Run:
 
 
 @reached()
-def write_document(run: Run, name: str, document: Mapping[str, Any]) -> None:
-    """Store ``document`` as ``name``.json with the run."""
-    MlflowClient().log_dict(run.info.run_id, json.loads(json.dumps(document, default=str)), f"{name}.json")
-
-
-@reached()
 def write_file(run: Run, file: Path) -> None:
     """Store a local file with the run, under its own name."""
     MlflowClient().log_artifact(run.info.run_id, str(file))
@@ -175,33 +166,3 @@ def write_metrics(run: Run, prefix: str, metrics: Mapping[str, float]) -> None:
     client.log_batch(
         run.info.run_id, [Metric(f"{prefix}_{name}", float(value), now, 0) for name, value in metrics.items()]
     )
-
-
-def read_document(run: Run, name: str) -> dict[str, Any]:
-    """Return the document ``name`` of the run.
-
-    Raises:
-        ModelError: the run has no such document, or what it has is none.
-    """
-    try:
-        document = json.loads(read_text(run, name))
-    except json.JSONDecodeError:
-        document = None
-    if not isinstance(document, dict):
-        raise ModelError("DOCUMENT_INVALID", f"{name} of run {run.info.run_name} is no mapping.", "", "Run it again.")
-    return document
-
-
-def read_text(run: Run, name: str) -> str:
-    """Return the text of the document ``name`` of the run.
-
-    Raises:
-        ModelError: the run has no such document.
-    """
-    try:
-        text: str = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{name}.json")
-    except (MlflowException, OSError) as error:
-        raise ModelError(
-            "DOCUMENT_MISSING", f"Run {run.info.run_name} has no {name}.", "", "Run evaluate first."
-        ) from error
-    return text

@@ -99,6 +99,24 @@ def at_version(client: MlflowClient, name: str, version: int) -> Registered:
         return Registered(name, version, "", client.get_run(str(found.run_id)))
 
 
+def made_by(client: MlflowClient, name: str, run: Run) -> Registered:
+    """Return the version of ``name`` that a training run registered; ``alias`` is champion or challenger where it is either.
+
+    Raises:
+        ModelError: it registered none.
+        EnvironmentProblem: MLflow cannot say.
+    """
+    with reached(client.tracking_uri):
+        made = client.search_model_versions(f"run_id = '{run.info.run_id}'")
+        own = [int(found.version) for found in made if found.name == check_name(name)]
+        if not own:
+            raise ModelError(
+                "MODEL_MISSING", f"Run {run.info.run_name} registered no '{name}'.", "", "Run train, then evaluate."
+            )
+        aliases = client.get_model_version(name, str(own[0])).aliases
+    return Registered(name, own[0], next((each for each in (CHAMPION, CHALLENGER) if each in aliases), ""), run)
+
+
 def there(client: MlflowClient, ask: Callable[[], T]) -> T | None:
     """Return what ``ask`` returns, or None where what it asks the registry for does not exist.
 

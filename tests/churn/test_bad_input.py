@@ -14,7 +14,7 @@ from churn.schema import EVENT_LOG
 from shared.delta.digest import digest
 from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
-from shared.registry import models, tracking
+from shared.registry import documents, models, tracking
 from tests.churn.conftest import TELCO_HEADER, Churn
 
 NAME = "Telco-Customer-Churn.csv"
@@ -228,7 +228,7 @@ def test_constant_and_empty_features_are_dropped_and_training_goes_on(
     assert result.exit_code == 0, result.output
     database = f"sqlite:///{tmp_path / 'w'}/mlflow.db"
     client = tracking.connect(ChurnConfig(warehouse=str(tmp_path / "w")), "churn")
-    dropped = tracking.read_document(models.find(client, "churn", models.CHALLENGER).run, "training")["dropped"]
+    dropped = documents.logged(models.find(client, "churn", models.CHALLENGER), "training")["dropped"]
     assert tracking.mlflow.get_tracking_uri() == database
     assert dropped["total_charges"] == "no value in any training row"
     assert dropped["gender"] == "the same value in every training row"

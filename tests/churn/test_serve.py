@@ -18,7 +18,8 @@ from churn.score_batch import SCORES
 from shared.core.run import RunConfig
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
-from shared.registry import tracking
+from shared.registry import documents, tracking
+from shared.registry.versions import made_by
 from tests.churn.conftest import Churn
 from tests.churn.written import messages_of
 
@@ -84,7 +85,8 @@ def test_online_and_batch_give_the_same_probability_decision_and_reasons(
 
 def test_the_evaluation_holds_the_comparison_with_spark(telco_run: dict[str, Any]) -> None:
     client = tracking.connect(RunConfig(warehouse=telco_run["warehouse"]), "churn")
-    evaluation = tracking.read_document(tracking.find_run(client, "churn", telco_run["run_id"]), "evaluation")
+    model = made_by(client, "churn", tracking.find_run(client, "churn", telco_run["run_id"]))
+    evaluation = documents.added(model, "evaluation")
 
     parity = evaluation["parity"]
     assert parity["rows"] > parity["edge_rows"] > 20

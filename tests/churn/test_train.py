@@ -16,7 +16,7 @@ from shared.core.errors import DataError
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
 from shared.features import leakage
-from shared.registry import models, tracking
+from shared.registry import documents, models, tracking
 
 CONFIG = ChurnConfig(model={"candidates": ["logistic"]})
 
@@ -45,7 +45,7 @@ def test_the_registered_preparation_is_what_the_training_rows_alone_teach(
 ) -> None:
     client = tracking.connect(ChurnConfig(warehouse=small_run["warehouse"]), "churn")
     model = models.find(client, "churn", models.CHAMPION)
-    inputs = tracking.read_document(model.run, "training")["inputs"]
+    inputs = documents.logged(model, "training")["inputs"]
     again = partial(candidates.fit_preparation, inputs=Inputs(**inputs), config=CONFIG.model)
     train, stages = features.where("split = 'train'"), models.load(model).stages
 

@@ -23,7 +23,8 @@ from churn.train import _prepared, folds_of
 from shared.core.errors import ConfigError, DataError
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
-from shared.registry import tracking
+from shared.registry import documents, tracking
+from shared.registry.versions import CHALLENGER, find, made_by
 from shared.tuning.space import Parameter
 from tests.churn.conftest import QUICK, Churn, Runs
 from tests.churn.test_report import shown
@@ -131,8 +132,9 @@ def test_a_search_is_kept_trained_reproduced_and_shown_and_a_second_one_does_onl
     config = ChurnConfig(warehouse=done["warehouse"])
     client = tracking.connect(config, "churn")
     run = tracking.find_run(client, "churn", done["run_id"])
+    model = made_by(client, "churn", run)
     step = next(step for step in done["steps"] if step["step"] == "train")
-    document, recorded = tracking.read_document(run, "tuning"), tracking.read_document(run, "config")
+    document, recorded = documents.logged(model, "tuning"), documents.logged(model, "config")
     (search,) = document["searches"].values()
 
     assert (step["trials"], step["trials_resumed"]) == (3, 0)
@@ -204,6 +206,6 @@ def test_telco_is_searched_within_a_small_budget(churn: Churn, real_data: Path, 
     assert step["trials"] == 3
     assert outcome["metrics"]["test"]["auc"] > 0.80
     config = ChurnConfig(warehouse=str(tmp_path))
-    run = tracking.find_run(tracking.connect(config, "churn"), "churn", outcome["run_id"])
-    (search,) = tracking.read_document(run, "tuning")["searches"].values()
+    model = find(tracking.connect(config, "churn"), "churn", CHALLENGER)
+    (search,) = documents.logged(model, "tuning")["searches"].values()
     assert all(0.35 < trial["mean"] < 0.5 for trial in search["trials"])

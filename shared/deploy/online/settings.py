@@ -14,7 +14,7 @@ class ServingConfig(Settings):
 
     Args:
         export: `train` also exports the model; False where it is only scored in batches.
-        parity_rows: test rows on which the export is compared with Spark, beside rows with nulls, unseen levels and
+        parity_rows: rows on which the export is compared with Spark, beside rows with nulls, unseen levels and
             extremes; all of them where the table has fewer.
         tolerance: largest difference of a probability that is accepted.
         require_parity: serve only a model whose evaluation holds such a comparison, within 1e-5.

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlparse
 
 import pytest
 
@@ -117,9 +118,6 @@ def test_a_document_of_later_is_the_one_that_was_added_to_this_version_or_refuse
 ) -> None:
     with pytest.raises(ModelError, match="DOCUMENT_MISSING"):
         documents.added(registered, "evaluation")
-    tracking.write_document(registered.run, "evaluation", {"auc": 0.9})  # of nobody knows which version
-    with pytest.raises(ModelError, match="DOCUMENT_MISSING"):
-        documents.added(registered, "evaluation")
 
     for auc in (0.7, 0.8):
         documents.add(registered, "evaluation", {"auc": auc, "day": date(2026, 1, 2)})
@@ -128,15 +126,33 @@ def test_a_document_of_later_is_the_one_that_was_added_to_this_version_or_refuse
     with pytest.raises(ModelError, match="DOCUMENT_MISSING"):
         documents.added(other, "evaluation")
 
-    tracking.write_document(registered.run, "evaluation", {"auc": 0.9})
-    with pytest.raises(ModelError, match="DOCUMENT_CHANGED"):
-        documents.added(registered, "evaluation")
-
     page = tmp_path / "report.html"
     page.write_text("<p>ü</p>", encoding="utf-8")
     documents.add_file(registered, page)
     tags = MlflowClient().get_model_version("things", "1").tags
     assert tags["report_sha256"] == sha256("<p>ü</p>".encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b'{"auc": 0.9}', "was changed"), (b"\xff", "was changed"), (None, "is gone")]
+)
+def test_a_document_that_was_changed_or_is_gone_is_not_one_that_was_never_written(
+    registered: Registered, content: bytes | None, said: str
+) -> None:
+    documents.add(registered, "baseline", {"bins": []})
+    documents.add(registered, "baseline", {"bins": [1]})
+    folder = Path(urlparse(registered.run.info.artifact_uri).path)
+    first, second = sorted(folder.glob("baseline-*.json"), key=lambda file: file.stat().st_size)
+
+    if content is None:
+        second.unlink()
+    else:
+        second.write_bytes(content)
+    with pytest.raises(ModelError, match=f"DOCUMENT_CHANGED.*{second.name}.*{said}"):
+        documents.added(registered, "baseline")
+    shutil.copy(first, second)
+    with pytest.raises(ModelError, match="DOCUMENT_CHANGED"):
+        documents.added(registered, "baseline")
 
 
 def change(stored: Path) -> None:

@@ -86,14 +86,14 @@ def test_a_model_goes_through_the_folder_that_the_environment_names(
 
 def test_a_version_leads_to_its_run_its_tables_and_its_settings(client: MlflowClient, config: RunConfig) -> None:
     registered = register(client, config, "one", plus(1))
-    tracking.write_document(registered.run, "notes", {"auc": 0.5})
-
     found = models.find(client, "things", models.CHALLENGER).run
 
     assert tracking.find_run(client, "things", "one").info.run_id == found.info.run_id
     assert found.data.tags["tables"] == '{"gold_x": 3}'
-    assert tracking.read_document(found, "config")["warehouse"] == config.warehouse
-    assert tracking.read_document(found, "notes") == {"auc": 0.5}
+    assert (
+        tracking.mlflow.artifacts.load_dict(f"{found.info.artifact_uri}/config.json")["warehouse"] == config.warehouse
+    )
+    assert versions.made_by(client, "things", found) == registered
 
 
 def test_a_stage_that_is_not_sparks_own_is_refused(client: MlflowClient, config: RunConfig) -> None:
@@ -109,6 +109,7 @@ def test_what_is_not_there_is_named(client: MlflowClient, config: RunConfig) -> 
     for run_id in ("never", "it's"):
         with pytest.raises(ModelError, match="RUN_UNKNOWN"):
             tracking.find_run(client, "things", run_id)
-    run = register(client, config, "one", plus(1)).run
-    with pytest.raises(ModelError, match="DOCUMENT_MISSING"):
-        tracking.read_document(run, "evaluation")
+    with tracking.training_run(config, "none", {}) as run:
+        pass
+    with pytest.raises(ModelError, match="MODEL_MISSING"):
+        versions.made_by(client, "things", run)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.core.errors import EnvironmentProblem, ModelError
+from shared.core.errors import EnvironmentProblem
 from shared.core.run import RunConfig
 from shared.registry import models, tracking
-from shared.registry.tracking import MlflowClient
 
 
 class Config(RunConfig):
@@ -96,7 +95,7 @@ def test_the_config_of_a_run_holds_no_secret(tmp_path: Path) -> None:
     with tracking.training_run(config, "run-1", {"gold_x": 3}) as run:
         pass
 
-    stored = tracking.read_document(run, "config")
+    stored = tracking.mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/config.json")
     assert (stored["api_key"], stored["warehouse"]) == ("******", str(tmp_path))
 
 
@@ -106,15 +105,3 @@ def test_the_address_of_the_tracking_server_may_be_a_reference(tmp_path: Path, m
     tracking.connect(RunConfig(warehouse=str(tmp_path / "w"), tracking_uri="env:TEST_TRACKING"), "things")
 
     assert (tmp_path / "runs.db").is_file()
-
-
-@pytest.mark.parametrize(
-    ("text", "code"), [("[]", "DOCUMENT_INVALID"), ("null", "DOCUMENT_INVALID"), ("{", "DOCUMENT_INVALID")]
-)
-def test_a_document_that_is_none_is_refused(client: MlflowClient, config: RunConfig, text: str, code: str) -> None:
-    with tracking.training_run(config, "one", {"gold_x": 3}) as run:
-        client.log_text(run.info.run_id, text, "evaluation.json")
-
-    with pytest.raises(ModelError) as refusal:
-        tracking.read_document(run, "evaluation")
-    assert refusal.value.code == code
