@@ -96,6 +96,8 @@ class _Taker:
         written = sum(each.rows_written for each in taken.values())
         aside = sum(each.rows_quarantined for each in taken.values()) + stray_count
         touched, scored = self._score(taken, batch) if written else (0, 0)
+        for each in taken.values():
+            each.accepted.unpersist()
         return {
             "events": written + aside,
             "rows_written": written,
@@ -126,20 +128,18 @@ class _Taker:
     def _score(self, taken: Mapping[str, Taken], batch: Batch) -> tuple[int, int]:
         """Score the customers of the batch, and return how many they are and how many of them are at risk."""
         ids = [each.accepted.select(CUSTOMER_ID) for each in taken.values() if each.rows_written]
-        touched = reduce(DataFrame.union, ids).distinct().persist()
+        only, touched = _only(reduce(DataFrame.union, ids).distinct())
         decision = stream.decided_once(
             self.spark, self.warehouse.table(schema.STREAM_DECISIONS), batch, partial(self._decide)
         )
         day = date.fromisoformat(decision["as_of_date"])
         self.newest = day
         scorer, config = self._model(decision["model_version"])
-        only = _only(touched)
         tables = {
             name: only(read(self.spark, self.warehouse.table(name), version))
             for name, version in decision["tables"].items()
         }
         rows = features_of(tables, config, day).persist()
-        counts = touched.count(), rows.count()
         scores = decided(scorer.score(rows), decision["threshold"]).select(
             CUSTOMER_ID,
             SNAPSHOT_DATE,
@@ -154,12 +154,12 @@ class _Taker:
         )
         # Sums of a day's events come in any order, so the last digit of a probability may differ in a repeat, which is
         # told by its decision instead.
-        append_once(
+        written = append_once(
             scores, self.warehouse.table(SCORES), app_id=batch.app_id, version=batch.number, digest=str(decision)
         )
+        scored = rows.count() if written.is_replay else written.rows
         rows.unpersist()
-        touched.unpersist()
-        return counts
+        return touched, scored
 
     def _decide(self) -> dict[str, Any]:
         """Decide the day, the model, the threshold and the versions of the tables that the batch is scored with."""
@@ -229,9 +229,9 @@ def features_of(tables: Mapping[str, DataFrame], config: ChurnConfig, day: date)
     return rows.drop(LABEL, OUTCOME_START_DATE, OUTCOME_END_DATE)
 
 
-def _only(customers: DataFrame) -> Callable[[DataFrame], DataFrame]:
-    """Return what keeps the rows of ``customers``: few are named, so that files and rows of others are skipped."""
+def _only(customers: DataFrame) -> tuple[Callable[[DataFrame], DataFrame], int]:
+    """Return what keeps the rows of ``customers``, and how many they are: few are named, so that files of others are skipped."""
     few = [row[CUSTOMER_ID] for row in customers.limit(_NAMED_CUSTOMERS + 1).collect()]
     if len(few) <= _NAMED_CUSTOMERS:
-        return lambda rows: rows.where(F.col(CUSTOMER_ID).isin(few))
-    return lambda rows: rows.join(customers, CUSTOMER_ID, "left_semi")
+        return lambda rows: rows.where(F.col(CUSTOMER_ID).isin(few)), len(few)
+    return lambda rows: rows.join(customers, CUSTOMER_ID, "left_semi"), customers.count()
