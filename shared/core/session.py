@@ -202,8 +202,13 @@ def _local_conf(config: SessionConfig) -> dict[str, str]:
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": "8",
     }
     if config.fast_start:
-        # Looking up the line of Python behind each column takes four fifths of the time of `F.col`.
-        settings["spark.python.sql.dataFrameDebugging.enabled"] = "false"
+        settings |= {
+            # Looking up the line of Python behind each column takes four fifths of the time of `F.col`.
+            "spark.python.sql.dataFrameDebugging.enabled": "false",
+            # It makes each shuffle a job, and plans what is left of the query anew after it: half the time of a small query.
+            "spark.sql.adaptive.enabled": "false",
+            "spark.sql.ui.explainMode": "simple",  # each query writes its plan for the UI, off or not
+        }
     if _is_local(config):  # executors elsewhere have to reach the driver
         settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
     if _LOG_SETTINGS.is_file():  # not when the code runs from a zip
