@@ -39,6 +39,7 @@ ASSIGNMENTS = Table(
         Column(SNAPSHOT_DATE, "date", "day he was scored for; null where the data have no dates"),
         Column(ALIAS, "string", "the arm: alias of the model that scored him", nullable=False),
         Column("model_version", "int", "version behind the alias then", nullable=False),
+        Column("model_run_id", "string", "run that trained it: each registry counts versions from 1"),
         Column("share", "double", "share of the customers that the arm was to get", nullable=False),
         Column(PROBABILITY, "double", "the score", nullable=False),
         Column("decision", "string", "contact or leave", nullable=False),
@@ -52,7 +53,7 @@ ASSIGNMENTS = Table(
 _CROSSED = "_crossed"
 _KEPT = "_kept"
 _NOBODY = "an arm without customers"
-_DRAWN_BY = ("experiment", CUSTOMER_ID, SNAPSHOT_DATE, ALIAS, "model_version")
+_DRAWN_BY = ("experiment", CUSTOMER_ID, SNAPSHOT_DATE, ALIAS, "model_version", "model_run_id")
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,7 @@ def record(
         SNAPSHOT_DATE,
         ALIAS,
         F.col("model_version").cast("int").alias("model_version"),
+        "model_run_id",
         shares[F.col(ALIAS)].alias("share"),
         PROBABILITY,
         "decision",
@@ -223,29 +225,31 @@ def _champion_first(alias: str) -> tuple[bool, str]:
     return alias != CHAMPION, alias
 
 
-def _first_versions(before: DataFrame) -> dict[str, int]:
-    """Return the version that scored first in each arm."""
-    first = F.min_by("model_version", F.struct("assigned_ts", "model_version")).alias("version")
-    return {row[ALIAS]: row["version"] for row in before.groupBy(ALIAS).agg(first).collect()}
+def _first_versions(before: DataFrame) -> dict[str, tuple[int, str | None]]:
+    """Return the version that scored first in each arm, and the run that trained it."""
+    model = F.struct("model_version", "model_run_id")
+    first = F.min_by(model, F.struct("assigned_ts", "model_version")).alias("first")
+    return {row[ALIAS]: tuple(row["first"]) for row in before.groupBy(ALIAS).agg(first).collect()}
 
 
-def _arm(client: MlflowClient, config: ChurnConfig, alias: str, share: float, frozen: int | None) -> Arm:
+def _arm(
+    client: MlflowClient, config: ChurnConfig, alias: str, share: float, frozen: tuple[int, str | None] | None
+) -> Arm:
     """Return the arm of ``alias`` with the version ``frozen``, or where it scored nobody yet, with the alias's own."""
     if frozen is None:
         return Arm(find(client, MODEL, alias), share)
+    version, run_id = frozen
     now = find_any(client, MODEL, alias)
-    if now is not None and now.version == frozen:
-        return Arm(now, share)
     try:
-        model = at_version(client, MODEL, frozen)
+        model = at_version(client, MODEL, version, run_id)
     except ModelError as error:
         raise ModelError(
             "EXPERIMENT_MODEL_MISSING",
-            f"Version {frozen} of model '{MODEL}', {alias} in the experiment '{config.ab.experiment}', is gone.",
-            "The version that the experiment began with.",
+            f"Version {version} of model '{MODEL}', {alias} in the experiment '{config.ab.experiment}', is gone.",
+            "The version that the experiment began with, in the registry that had it.",
             "Start another experiment: ab.experiment=NAME.",
         ) from error
-    return Arm(replace(model, alias=alias), share, is_moved=True)
+    return Arm(replace(model, alias=alias), share, is_moved=now is None or now.version != version)
 
 
 def _drawn(spark: SparkSession, config: ChurnConfig) -> tuple[DataFrame, dict[str, float]]:

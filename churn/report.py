@@ -359,7 +359,8 @@ def _scores(
     table = warehouse.table(SCORES)
     if not exists(spark, table):
         return None
-    scored = read(spark, table).where(F.col("model_version") == model.version)
+    is_own = (F.col("model_version") == model.version) & (F.col("model_run_id") == model.run.info.run_id)
+    scored = read(spark, table).where(is_own)
     is_contact = F.col("decision") == "contact"
     counted = scored.agg(
         F.count("*").alias("rows"),

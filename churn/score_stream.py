@@ -134,7 +134,7 @@ class _Taker:
         )
         day = date.fromisoformat(decision["as_of_date"])
         self.newest = day
-        scorer, config = self._model(decision["model_version"])
+        scorer, config = self._model(decision["model_version"], decision["model_run_id"])
         tables = {
             name: only(read(self.spark, self.warehouse.table(name), version))
             for name, version in decision["tables"].items()
@@ -148,6 +148,7 @@ class _Taker:
             REASONS,
             F.lit(MODEL).alias("model_name"),
             F.lit(decision["model_version"]).alias("model_version"),
+            F.lit(decision["model_run_id"]).alias("model_run_id"),
             F.lit(batch.app_id).alias("stream_id"),
             F.lit(batch.number).cast("long").alias("batch_id"),
             F.lit(datetime.fromisoformat(decision["decided_ts"])).alias("scored_ts"),
@@ -167,10 +168,11 @@ class _Taker:
         works: list[Callable[[], int]] = [partial(latest_version, self.spark, ref) for ref in refs]
         versions = dict(zip((ref.name for ref in refs), in_parallel(self.spark, works), strict=True))
         champion = models.find(self.client, MODEL, models.CHAMPION)
-        _, config = self._model(champion.version)
+        _, config = self._model(champion.version, champion.run.info.run_id)
         return {
             "as_of_date": self._as_of(config, versions[self.activity]).isoformat(),
             "model_version": champion.version,
+            "model_run_id": champion.run.info.run_id,
             "threshold": Costs(**config.costs.model_dump()).threshold,
             "tables": versions,
         }
@@ -188,9 +190,9 @@ class _Taker:
         newest = activity.where(F.col(EVENT_TS) >= begin).agg(F.max(day)).collect()[0][0]
         return self.newest if newest is None else newest + timedelta(days=1)
 
-    def _model(self, version: int) -> tuple[Scorer, ChurnConfig]:
+    def _model(self, version: int, run_id: str) -> tuple[Scorer, ChurnConfig]:
         if self.model is None or self.model[0] != version:
-            found = versions.at_version(self.client, MODEL, version)
+            found = versions.at_version(self.client, MODEL, version, run_id)
             training = documents.logged(found, "training")
             inputs = Inputs.of(training["inputs"])
             scorer = Scorer(models.load(found), inputs, training["typical"], self.config.scoring.reasons)

@@ -84,17 +84,19 @@ def find_any(client: MlflowClient, name: str, alias: str) -> Registered | None:
         return Registered(name, int(version.version), alias, client.get_run(str(version.run_id)))
 
 
-def at_version(client: MlflowClient, name: str, version: int) -> Registered:
+def at_version(client: MlflowClient, name: str, version: int, run_id: str | None = None) -> Registered:
     """Return a version of ``name``, whatever aliases point at it; its own ``alias`` is empty.
 
     Raises:
-        ModelError: the version does not exist.
+        ModelError: the version does not exist, or another MLflow run than ``run_id`` trained it: each registry counts
+            versions from 1.
         EnvironmentProblem: MLflow cannot say.
     """
     check_name(name)
     found = there(client, lambda: client.get_model_version(name, str(version)))
-    if found is None:
-        raise ModelError("MODEL_MISSING", f"No version {version} of model '{name}'.", "", "Restore it.")
+    if found is None or run_id not in (None, found.run_id):
+        whose = f" of run {run_id}" if run_id else ""
+        raise ModelError("MODEL_MISSING", f"No version {version}{whose} of model '{name}'.", "", "Restore it.")
     with reached(client.tracking_uri):
         return Registered(name, version, "", client.get_run(str(found.run_id)))
 

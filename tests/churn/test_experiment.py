@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from churn import experiment
@@ -34,6 +34,10 @@ def arm(alias: str, share: float, version: int) -> Arm:
 
 
 ARMS = (arm("champion", 0.75, 1), arm("challenger", 0.25, 2))
+
+
+def decided() -> dict[str, Column]:
+    return {"decision": F.lit("leave"), "model_version": F.lit(1), "model_run_id": F.lit("run")}
 
 
 def config_of(folder: Path | str = "warehouse", **ab: Any) -> ChurnConfig:
@@ -105,7 +109,8 @@ def assigned(spark: SparkSession, customers: DataFrame, tmp_path_factory: pytest
     config = config_of(tmp_path_factory.mktemp("experiment"))
     decision = F.when(F.col("probability") > 0.5, "contact").otherwise("leave")
     scored = experiment.with_arm(customers, config, ARMS).withColumn("decision", decision)
-    scored = scored.withColumn("model_version", F.when(F.col(ALIAS) == "champion", 1).otherwise(2))
+    version = F.when(F.col(ALIAS) == "champion", 1).otherwise(2)
+    scored = scored.withColumns({"model_version": version, "model_run_id": F.lit("run")})
     leaves = F.when(F.col(ALIAS) == "champion", F.col("id") % 5 == 0).otherwise(F.col("id") % 10 == 0)
     is_known = F.col("id") < COUNT - 500
     labels = scored.select("customer_id", "snapshot_date", F.when(is_known, leaves.cast("int")).alias("label"))
@@ -144,7 +149,7 @@ def test_the_report_finds_the_difference_that_was_planted(spark: SparkSession, a
 def test_a_split_that_lost_customers_is_named(spark: SparkSession, assigned: ChurnConfig, customers: DataFrame) -> None:
     config = config_of(assigned.warehouse, experiment="broken")
     scored = experiment.with_arm(customers, config, ARMS).where("model_alias = 'champion' OR id % 3 > 0")
-    scored = scored.withColumns({"decision": F.lit("leave"), "model_version": F.lit(1)})
+    scored = scored.withColumns(decided())
     experiment.record(spark, config, "three", scored, ARMS, 0)
     moved = scored.where("id < 40").withColumn(
         ALIAS, F.when(F.col(ALIAS) == "champion", "challenger").otherwise("champion")
@@ -161,7 +166,7 @@ def test_a_split_that_lost_customers_is_named(spark: SparkSession, assigned: Chu
 def scored_by(customers: DataFrame, config: ChurnConfig, who: tuple[Arm, ...]) -> DataFrame:
     before = experiment.assigned(customers.sparkSession, config)
     rows = experiment.with_arm(customers, config, who, before)
-    return rows.withColumns({"decision": F.lit("leave"), "model_version": F.lit(1)})
+    return rows.withColumns(decided())
 
 
 def test_a_share_that_grows_does_not_break_the_split(
@@ -230,10 +235,11 @@ def add_version(registry: tracking.MlflowClient, run_id: str) -> int:
     return int(registry.create_model_version("churn", "nowhere", run_id).version)
 
 
-def recorded(spark: SparkSession, *rows: tuple[str, int]) -> DataFrame:
+def recorded(spark: SparkSession, *rows: tuple[str, int], run_id: str | None = None) -> DataFrame:
     """Rows of an experiment, in the order of their recording."""
-    numbered = [(alias, version, datetime(2026, 1, day)) for day, (alias, version) in enumerate(rows, 1)]
-    return spark.createDataFrame(numbered, "model_alias string, model_version int, assigned_ts timestamp")
+    numbered = [(alias, version, run_id, datetime(2026, 1, day)) for day, (alias, version) in enumerate(rows, 1)]
+    columns = "model_alias string, model_version int, model_run_id string, assigned_ts timestamp"
+    return spark.createDataFrame(numbered, columns)
 
 
 def test_an_arm_keeps_the_version_that_scored_first(spark: SparkSession, registry: tracking.MlflowClient) -> None:
@@ -262,6 +268,9 @@ def test_an_arm_keeps_the_version_that_scored_first(spark: SparkSession, registr
 
     with pytest.raises(ConfigError, match=r"EXPERIMENT_SAME_MODEL.*both version 2.*ab\.experiment=NAME"):
         experiment.arms(registry, written, recorded(spark, ("champion", 2), ("challenger", 2)))
+    experiment.arms(registry, written, recorded(spark, ("champion", 1), ("challenger", 2), run_id=run_id))
+    with pytest.raises(ModelError, match="EXPERIMENT_MODEL_MISSING"):  # the same number in another registry
+        experiment.arms(registry, written, recorded(spark, ("champion", 1), ("challenger", 2), run_id="other"))
     registry.delete_model_version("churn", "2")
     with pytest.raises(ModelError, match=r"EXPERIMENT_MODEL_MISSING.*Version 2 .*ab\.experiment=NAME"):
         experiment.arms(registry, written, before)
