@@ -6,7 +6,7 @@ difference passes a test, and with few a small one looks large by chance.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
@@ -92,21 +92,17 @@ def of_window(
         history: windows, which sort by time, and their profiles; later ones play no part.
         baseline: profiles of the training rows.
         bins: the bins that all were counted in.
-        settings: when a difference violates.
+        settings: when a difference violates; ``may_change`` plays no part, since a window is measured once.
     """
     known = {b.name: b for b in bins}
-    found: list[Drift] = []
-    for against, name, reference in _references(window, history, baseline, settings):
-        mine = {_key(profile): profile for profile in history[window]}
-        drifts = [
-            compare(reference[key], profile, known[profile.column], against, name, settings)
-            for key, profile in mine.items()
-            if key in reference
-        ]
-        for part in sorted({(d.slice_key or "", d.slice_value or "") for d in drifts}):
-            family = [d for d in drifts if (d.slice_key or "", d.slice_value or "") == part]
-            found += _judged(family, known, settings)
-    return found
+    mine = {_key(profile): profile for profile in history[window]}
+    found = [
+        compare(reference[key], profile, known[profile.column], against, name, settings)
+        for against, name, reference in _references(window, history, baseline, settings)
+        for key, profile in mine.items()
+        if key in reference
+    ]
+    return [_with_verdict(drift, of_bins, of_nulls, settings) for drift, of_bins, of_nulls in _corrected(found)]
 
 
 def judged_against(drifts: Sequence[Drift], settings: MonitoringConfig) -> list[Drift]:
@@ -118,9 +114,9 @@ def judged_against(drifts: Sequence[Drift], settings: MonitoringConfig) -> list[
 
     Args:
         drifts: of all windows; a jump in one that is left out is not seen.
-        settings: which reference counts.
+        settings: which reference counts, and what may change.
     """
-    whole = [_known_to_be_right(drift, settings) for drift in drifts if drift.slice_key is None]
+    whole = unless_right([drift for drift in drifts if drift.slice_key is None], settings)
     baseline, recent = ({_place(d): d for d in whole if d.against == against} for against in ("BASELINE", "RECENT"))
     if settings.compare_with == "baseline":
         recent = {}
@@ -130,10 +126,24 @@ def judged_against(drifts: Sequence[Drift], settings: MonitoringConfig) -> list[
     return [drift if place in broken | mended else recent.get(place, drift) for place, drift in baseline.items()]
 
 
-def _known_to_be_right(drift: Drift, settings: MonitoringConfig) -> Drift:
-    """Return the drift without a verdict that came before somebody said that the column may change."""
-    is_right = drift.column in settings.may_change and drift.violation in BROKEN
-    return replace(drift, violation="", reason="") if is_right else drift
+def unless_right(drifts: Sequence[Drift], settings: MonitoringConfig) -> list[Drift]:
+    """Return the drifts; of broken columns that may change, with the verdict on the distribution instead.
+
+    Args:
+        drifts: all columns of each window, slice and reference, since tests are corrected for their number.
+        settings: what may change, and when a distribution violates.
+    """
+    return [
+        _of_distribution(_unjudged(drift, settings), of_bins, settings)
+        if drift.column in settings.may_change and drift.violation in BROKEN
+        else drift
+        for drift, of_bins, _ in _corrected(drifts)
+    ]
+
+
+def _unjudged(drift: Drift, settings: MonitoringConfig) -> Drift:
+    few = _too_few(drift.rows, drift.reference_rows, "rows with a value", settings)
+    return replace(drift, violation="", reason=few if drift.distance is None else "")
 
 
 def _missing(baseline: Mapping[_Place, Drift], recent: Mapping[_Place, Drift]) -> set[_Place]:
@@ -258,34 +268,34 @@ def _too_few(rows: int, reference_rows: int, what: str, settings: MonitoringConf
     return f"{rows:,} {what}, {reference_rows:,} to compare with: fewer than {settings.min_rows}"
 
 
-def _judged(drifts: Sequence[Drift], bins: Mapping[str, ColumnBins], settings: MonitoringConfig) -> list[Drift]:
-    """Correct the tests of one window, slice and reference for their number, and say which columns violate."""
-    tests: list[tuple[int, str, float]] = []
-    for place, drift in enumerate(drifts):
-        p_value = drift.ks_p_value if bins[drift.column].kind == "numeric" else drift.chi_square_p_value
-        tests += [(place, "distribution", p_value)] if p_value is not None else []
-        tests += [(place, "nulls", drift.null_p_value)] if drift.null_p_value is not None else []
-    corrected = dict(
-        zip(((place, name) for place, name, _ in tests), statistics.holm([p for *_, p in tests]), strict=True)
-    )
-    return [
-        _with_verdict(drift, corrected.get((place, "distribution")), corrected.get((place, "nulls")), settings)
-        for place, drift in enumerate(drifts)
-    ]
+def _corrected(drifts: Sequence[Drift]) -> Iterator[tuple[Drift, float | None, float | None]]:
+    """Yield each with the p-values of its bins and of its nulls, corrected for all tests of its window, slice and reference."""
+    families: dict[tuple[str, ...], list[Drift]] = {}
+    for d in drifts:
+        families.setdefault((d.window, d.against, d.slice_key or "", d.slice_value or ""), []).append(d)
+    for family in families.values():
+        tests = [(d.chi_square_p_value if d.ks is None else d.ks_p_value, d.null_p_value) for d in family]
+        corrected = iter(statistics.holm([p for pair in tests for p in pair if p is not None]))
+        for drift, (of_bins, of_nulls) in zip(family, tests, strict=True):
+            yield drift, None if of_bins is None else next(corrected), None if of_nulls is None else next(corrected)
 
 
 def _with_verdict(drift: Drift, of_bins: float | None, of_nulls: float | None, settings: MonitoringConfig) -> Drift:
     known = [p for p in (of_bins, of_nulls) if p is not None]
     drift = replace(drift, p_value=min(known) if known else None)
-    change, distance = drift.null_change, drift.distance
-    may_break = drift.column not in settings.may_change
-    is_beyond_chance = may_break and of_nulls is not None and of_nulls < settings.alpha
+    change = drift.null_change
+    is_beyond_chance = of_nulls is not None and of_nulls < settings.alpha
     if is_beyond_chance and change is not None and abs(change) - (drift.null_margin or 0.0) >= settings.min_null_change:
         way = "more" if change > 0 else "fewer"
         found = f"{abs(change):.1%} of the rows {way} than in {drift.compared_with} have no value (p {of_nulls:.2g})"
         return replace(drift, violation="nulls", reason=found)
-    if may_break and drift.unseen is not None and drift.unseen >= settings.min_unseen:
+    if drift.unseen is not None and drift.unseen >= settings.min_unseen:
         return replace(drift, violation="unseen", reason=f"{drift.unseen:.1%} of the values are new to the model")
+    return _of_distribution(drift, of_bins, settings)
+
+
+def _of_distribution(drift: Drift, of_bins: float | None, settings: MonitoringConfig) -> Drift:
+    distance = drift.distance
     is_beyond_chance = of_bins is not None and of_bins < settings.alpha
     if is_beyond_chance and distance is not None and distance - (drift.margin or 0.0) >= settings.min_distance:
         moved = f", mean {drift.mean_change:+.2f} sd" if drift.mean_change is not None else ""

@@ -63,8 +63,8 @@ class MonitoringConfig(Settings):
         min_distance: least Kolmogorov–Smirnov distance of a number, or total variation distance of a category;
             0.1 is a shift of a quarter of a standard deviation of a normal distribution.
         min_null_change: least change of the share of rows without a value.
-        may_change: columns whose missing and new values somebody knows to be right, such as a new plan: they are no broken
-            data, and ``retrain`` goes on.
+        may_change: columns whose missing and new values somebody knows to be right, such as a new plan: as long as it is
+            set they are no broken data in any window, and ``retrain`` goes on; their distribution is watched all the same.
         min_unseen: least share of values that the training rows did not have.
         min_auc_loss: least loss of AUC against the test rows of the evaluation.
         min_rate_error: least difference of the predicted and the observed rate.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from shared.monitoring.drift import Drift, judged_against
+from shared.monitoring.drift import Drift, judged_against, unless_right
 from shared.monitoring.quality import Rejected
 from shared.monitoring.settings import MonitoringConfig
 from shared.monitoring.watch import Found, Watched
@@ -242,7 +242,7 @@ def _slices(page: MonitoringPage) -> list[SliceRow]:
         known = [d for d in drifts if d.distance is not None]
         largest = max(known, key=lambda d: d.distance or 0.0, default=None)
         words = f"{largest.distance:.3f}, {largest.column}" if largest else drifts[0].reason
-        count = sum(bool(d.violation) for d in drifts)
+        count = sum(bool(d.violation) for d in unless_right(drifts, page.settings))
         found.append(SliceRow(f"{name} = {value}", rows.get((name, value), 0), count, words))
     return found
 
