@@ -60,6 +60,7 @@ def monitor(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult
     """Measure drift, performance and quality of what is new, raise alerts, and write the monitoring page.
 
     Raises:
+        ConfigError: as of `stand`.
         DataError: an alert is new and ``monitoring.fail_on_alert`` is set.
     """
     standing = stand(spark, config, run_id)
@@ -110,6 +111,7 @@ def stand(spark: SparkSession, config: ChurnConfig, run_id: str) -> Standing:
     """Measure what is new and return all that is known of the champion; sends nothing.
 
     Raises:
+        ConfigError: MAY_CHANGE_UNKNOWN; ``monitoring.may_change`` names a column that is not watched of the champion.
         ModelError: there is no champion, or it was not evaluated.
         DataError: there are no features.
     """

@@ -30,6 +30,7 @@ def retrain(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult
     Ingestion and features are as the steps before left them. The settings are the champion's.
 
     Raises:
+        ConfigError: as of `churn.monitor.stand`.
         DataError: RETRAIN_DATA_BROKEN; nothing is trained on data that monitoring takes for broken, and the alerts that
             were not sent yet are.
     """
@@ -39,7 +40,7 @@ def retrain(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult
     standing = stand(spark, config, run_id)
     found = standing.found.condition
     if found.data_broken:
-        raise _broken(found, _undelivered(spark, config, standing, run_id))
+        raise _broken(standing, _undelivered(spark, config, standing, run_id))
     if not found.performance_lost:
         return StepResult({"decision": "keep", "because": _kept_because(found)}, model=champion.as_dict())
     then = as_trained(documents.logged(champion, "config"), config)
@@ -55,12 +56,17 @@ def _undelivered(spark: SparkSession, config: ChurnConfig, standing: Standing, r
     return ""
 
 
-def _broken(found: Condition, undelivered: str) -> DataError:
+def _broken(standing: Standing, undelivered: str) -> DataError:
+    found = standing.found
+    broken = {each.subject for each in found.violations if (each.window, each.kind) == (found.newest, "data")}
+    # What ingestion put aside is of no column.
+    may_be_right = broken & {each.name for each in standing.watched.bins}
+    hint = " What is right as it is: --set monitoring.may_change=[COLUMN]." if may_be_right else ""
     return DataError(
         "RETRAIN_DATA_BROKEN",
-        f"Window {found.window}: {_why(found, 'data')}.{undelivered}",
+        f"Window {found.condition.window}: {_why(found.condition, 'data')}.{undelivered}",
         "Data like those the champion was trained on.",
-        "Mend the source and ingest again; the champion stays. What is right as it is: --set monitoring.may_change=[COLUMN].",
+        f"Mend the source and ingest again; the champion stays.{hint}",
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from shared.core.errors import ConfigError, did_you_mean
 from shared.core.parallel import in_parallel
 from shared.delta.tables import TableRef
 from shared.monitoring import alerts, drift, history, performance
@@ -126,7 +127,11 @@ def look(
         is_judged: rows whose label may count for performance; None for all. In tables split by customer, not those that
             taught the model.
         rejected: what ingestions put aside, oldest first.
+
+    Raises:
+        ConfigError: as of `check_names`.
     """
+    check_names(settings, watched.bins)
     spark = rows.sparkSession
     dated = rows.withColumn("_window", window)
     label = F.col(watched.label) if is_judged is None else F.when(is_judged, F.col(watched.label))
@@ -153,6 +158,22 @@ def look(
     fresh_drifts = _drifts(profiles, {each.window for each in drifts}, watched, settings)
     _keep(spark, tables, watched.model, run_id, fresh_profiles, fresh_drifts, fresh_performances)
     return judge(profiles, [*drifts, *fresh_drifts], performances, watched, settings, new=new, rejected=rejected)
+
+
+def check_names(settings: MonitoringConfig, bins: Sequence[ColumnBins]) -> None:
+    """Refuse names of columns that are not watched: to let them change has no effect.
+
+    Raises:
+        ConfigError: MAY_CHANGE_UNKNOWN.
+    """
+    known = sorted(each.name for each in bins)
+    if unknown := sorted(set(settings.may_change) - set(known)):
+        raise ConfigError(
+            "MAY_CHANGE_UNKNOWN",
+            f"monitoring.may_change names columns that are not watched: {unknown}.",
+            f"Some of {known}.",
+            did_you_mean(unknown[0], known),
+        )
 
 
 def spaced(there: Collection[str], known: Collection[str], *, every_days: int | None, after: str | None) -> list[str]:

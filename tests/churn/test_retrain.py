@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,20 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from churn.algorithms.candidates import PROBABILITY
 from churn.features import FEATURES, SPLIT
-from churn.monitor import ALERTS
+from churn.monitor import ALERTS, Standing
+from churn.retrain import _broken
 from churn.schema import CUSTOMER_ID, LABEL, SNAPSHOT_DATE
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
 from shared.delta.write import overwrite
+from shared.monitoring.bins import ColumnBins
+from shared.monitoring.history import ModelKey
+from shared.monitoring.profile import Profile
+from shared.monitoring.quality import Rejected
+from shared.monitoring.settings import MonitoringConfig
+from shared.monitoring.watch import Watched, judge
 from tests.churn.conftest import QUICK, Churn
 
 
@@ -65,6 +74,28 @@ def test_nothing_is_trained_on_broken_data(spark: SparkSession, churn: Churn, wa
     assert ("data", "minutes_30") in {(alert["kind"], alert["subject"]) for alert in sent}
     noted = read(spark, warehouse.table(ALERTS)).where("kind = 'data'").collect()
     assert "minutes_30" in {row["subject"] for row in noted}  # so that monitor does not send it again
+
+    assert "--set monitoring.may_change=[COLUMN]" in result.stderr
+    for verb in ("retrain", "monitor"):
+        result = churn(verb, "--warehouse", warehouse.root, "--set=monitoring.may_change=[minutes_3]")
+        assert (result.exit_code, "[MAY_CHANGE_UNKNOWN]" in result.stderr) == (2, True), result.output
+    result = churn("retrain", "--json", "--warehouse", warehouse.root, "--set=monitoring.may_change=[minutes_30]")
+    assert json.loads(result.stdout)["steps"][0]["decision"] == "keep", result.output
+    assert churn("retrain", "--warehouse", warehouse.root).exit_code == 3  # the setting is not kept
+
+
+def test_what_ingestion_put_aside_is_of_no_column_that_may_change() -> None:
+    day = datetime(2025, 1, 1, tzinfo=UTC)
+    trend = [Rejected(1, day, 10_000, 100), Rejected(2, day, 10_000, 400)]
+    watched = Watched(ModelKey("m", 1, "r"), [ColumnBins("x", "numeric")], [], {}, LABEL, PROBABILITY)
+    profiles = [Profile("2025-01-01", None, None, "x", 0, 0, ())]
+    found = judge(profiles, [], {}, watched, MonitoringConfig(), rejected=trend)
+    champion: Any = None
+
+    message = str(_broken(Standing(champion, watched, found, trend), ""))
+
+    assert "ingestion: 4.0% of the rows were put aside" in message
+    assert "may_change" not in message
 
 
 @pytest.mark.slow

@@ -5,13 +5,14 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from shared.core.errors import ConfigError
 from shared.monitoring import drift
 from shared.monitoring.bins import ColumnBins
 from shared.monitoring.history import ModelKey
 from shared.monitoring.profile import Profile
 from shared.monitoring.quality import Rejected
 from shared.monitoring.settings import MonitoringConfig
-from shared.monitoring.watch import Found, Watched, judge, spaced
+from shared.monitoring.watch import Found, Watched, check_names, judge, spaced
 
 SETTINGS = MonitoringConfig()
 BINS = [ColumnBins("x", "numeric", edges=(1.0, 2.0, 3.0))]
@@ -82,3 +83,11 @@ def test_what_ingestions_put_aside_is_judged_with_the_newest_window() -> None:
     assert found.condition.data_broken
     assert [(v.kind, v.subject) for v in found.violations] == [("data", "ingestion")]
     assert not judge([of("2025-01-01", BEFORE)], [], {}, watched, SETTINGS, rejected=trend[:1]).condition.data_broken
+
+
+def test_a_name_in_may_change_that_is_not_watched_is_refused() -> None:
+    typo = SETTINGS.model_copy(update={"may_change": ("x", "xx", "b")})
+
+    with pytest.raises(ConfigError, match=r"\[MAY_CHANGE_UNKNOWN\] .*'b', 'xx'.* \['x'\]"):
+        check_names(typo, BINS)
+    check_names(SETTINGS.model_copy(update={"may_change": ("x",)}), BINS)
