@@ -53,8 +53,14 @@ FUNCTIONS: Final = frozenset(name for names in _PURE.values() for name in names.
 _KEYWORDS: Final = frozenset(
     ("select", "and", "or", "not", "in", "case", "when", "then", "else", "between", "except", "like", "rlike", "div")
 )
-# Names that Spark reads from the session or the file where the rows have no such column, in quotes or not.
-_FROM_OUTSIDE: Final = frozenset({"_metadata", "current_user", "session_user", "user"})
+# Names that Spark reads from the session, the clock or the file where the rows have no such column, in quotes or not.
+FROM_OUTSIDE: Final = frozenset(
+    (
+        *("_metadata", "current_date", "current_path", "current_time", "current_timestamp", "current_user"),
+        *("localtimestamp", "session_user", "user"),
+    )
+)
+_VARIABLES: Final = frozenset({"session", "system"})  # what begins with these is a variable of the session
 _PLAIN: Final = (
     *(exp.Star, exp.Column, exp.Identifier, exp.Literal, exp.HexString, exp.Boolean, exp.Null, exp.Var, exp.Interval),
     *(exp.DataType, exp.DataTypeParam, exp.ColumnDef, exp.Lambda, exp.Bracket, exp.Tuple, exp.Between, exp.In),
@@ -66,8 +72,8 @@ _QUOTED: Final = re.compile(
     r"""(?isx) (?P<text> (?<!\w) r'[^']*' | '(?: [^'\\] | \\. | '' )*' ) | `(?: [^`] | `` )*` """
 )
 # The clause that runs a script, the query that the parser takes for a name, comments, pipes, a text that may be a name in
-# another mode of Spark, and quotes that do not end.
-_READ_OTHERWISE: Final = re.compile(r"(?i)\busing\b(?!\s*\()|\btable\b|/\*|--|\|>|['\"`$;]")
+# another mode of Spark, quotes that do not end, and letters that Spark may take for those of a keyword.
+_READ_OTHERWISE: Final = re.compile(r"(?i)\busing\b(?!\s*\()|\btable\b|/\*|--|\|>|['\"`$;{}]|(?-i:[^\x00-\x7f])")
 _QUERY: Final = re.compile(r"(?i)\A\s*select\b")
 
 
@@ -138,5 +144,16 @@ def _parts(node: Any) -> dict[str, Any]:
 def _flaw_of(node: Any) -> str | None:
     if not isinstance(node, _PLAIN):
         return f"holds a part of the kind {type(node).__name__}"
+    if isinstance(node, exp.Column) and len(node.parts) > 1 and _folded(node.parts[0].name) in _VARIABLES:
+        return f"reads from {node.parts[0].name}"
     name = node.name if isinstance(node, exp.Identifier) else node.sql_name() if isinstance(node, exp.Func) else ""
-    return f"reads {name}" if name.lower() in _FROM_OUTSIDE else None
+    return f"reads {name}" if _folded(name) in FROM_OUTSIDE else None
+
+
+def _folded(name: str) -> str:
+    """Return what Spark takes ``name`` for, which it compares letter by letter.
+
+    >>> _folded("ſeſſıon_Uſer"), _folded("Höhe")
+    ('session_user', 'höhe')
+    """
+    return "".join(letter.upper().lower()[0] for letter in name)

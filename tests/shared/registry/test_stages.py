@@ -10,6 +10,7 @@ from typing import Any
 
 import pyspark.ml
 import pytest
+from pyspark.errors import AnalysisException
 from pyspark.ml import Transformer
 from pyspark.ml.util import MLReadable
 from pyspark.sql import SparkSession
@@ -61,6 +62,7 @@ def test_a_statement_of_pure_functions_is_allowed(tmp_path: Path) -> None:
         "date_add(to_date(s, 'yyyy'), 1) + INTERVAL '1' DAY AS i",
         "substring(trim(BOTH 'x' FROM s) FROM 1 FOR 2) || extract(year FROM d) AS j",
         "nvl(struct(x, s.a.b).x, map('a', 1)['a']) % 2 AS k",
+        "nvl(`größe`, `ſ {x}`) IN ('uſer', 'Größe', '{#') AND session > `system` AND __THIS__.session > 1 AS l",
     ]
     statement = f"SELECT * EXCEPT (`p`, `q`), {', '.join(terms)} FROM __THIS__"
 
@@ -107,6 +109,19 @@ def test_a_statement_of_pure_functions_is_allowed(tmp_path: Path) -> None:
         ("SELECT *, session_user AS x FROM __THIS__", "reads session_user"),
         ("SELECT *, user AS x FROM __THIS__", "reads user"),
         ("SELECT *, __THIS__._metadata.file_path AS x FROM __THIS__", "reads _metadata"),
+        ("SELECT *, uſer AS x FROM __THIS__", "uses ſ"),
+        ("SELECT *, `ſeſſıon_uſer` AS x FROM __THIS__", "reads ſeſſıon_uſer"),
+        ("SELECT *, `current_tİmeſtamp` AS x FROM __THIS__", "reads current_tİmeſtamp"),
+        ("SELECT *, current_date AS x FROM __THIS__", "reads current_date"),
+        ("SELECT *, current_time AS x FROM __THIS__", "reads current_time"),
+        ("SELECT *, `Current_Timestamp` AS x FROM __THIS__", "reads current_timestamp"),
+        ("SELECT *, localtimestamp AS x FROM __THIS__", "reads localtimestamp"),
+        ("SELECT *, current_path AS x FROM __THIS__", "reads current_path"),
+        ("SELECT *, system.session.x AS x FROM __THIS__", "reads from system"),
+        ("SELECT *, abs(`ſeſſion`.x) AS x FROM __THIS__", "reads from ſeſſion"),
+        ("SELECT *, session.a.b.c.d.e AS x FROM __THIS__", "reads from session"),
+        ("SELECT *, session.* FROM __THIS__", "reads from session"),
+        ("SELECT * {# , x #} FROM __THIS__", "uses {"),
         ("SELECT *, mine.abs(x) AS x FROM __THIS__", "calls the function '….abs'"),
         ('SELECT *, "reflect"(x) AS x FROM __THIS__', 'uses "'),
         ("SELECT *, '${env:PGPASSWORD}' AS x FROM __THIS__", "uses ${"),
@@ -127,6 +142,22 @@ def test_the_functions_of_statements_are_sparks_own(spark: SparkSession) -> None
 
     # What Spark's grammar has besides: casts and types.
     assert statements.FUNCTIONS - own == {"timestampadd", "timestampdiff", "try_cast", "varchar"}
+
+
+@pytest.mark.slow  # hundreds of names
+def test_the_names_that_spark_reads_without_such_a_column_are_known(spark: SparkSession) -> None:
+    functions = [row["function"] for row in spark.sql("SHOW SYSTEM FUNCTIONS").collect()]
+    keywords = [row["keyword"].lower() for row in spark.sql("SELECT keyword FROM sql_keywords()").collect()]
+    names = {name for name in functions + keywords if name.isidentifier()}
+
+    def is_read(name: str) -> bool:
+        try:
+            return bool(spark.range(1).selectExpr(name).columns)
+        except AnalysisException:  # a syntax error too
+            return False
+
+    read = {name for name in names if is_read(name)} - {"true", "false", "null"}
+    assert {"user", "current_date"} <= read <= statements.FROM_OUTSIDE
 
 
 @pytest.mark.parametrize(
