@@ -4,10 +4,9 @@ Spark loads whatever class the metadata of a stage names, from wherever it is in
 the path it reads. So each name is compared with a list, also those of models registered elsewhere.
 """
 
-import gzip
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,7 +41,10 @@ ALLOWED: Final = frozenset(
     for name in names.split()
 ) | {"org.apache.spark.ml.PipelineModel", "pyspark.ml.pipeline.PipelineModel"}
 
-_UID: Final = re.compile(r"\A(?!.*--)[A-Za-z0-9_-]+\Z")  # it goes into SQL, where -- begins a comment
+_UID: Final = re.compile(r"\A(?!-|.*--)[A-Za-z0-9_-]+\Z")  # it goes into SQL, where -- begins a comment
+# The files beside a stage's metadata that Spark does not read, the last two of Databricks, and the one that it does.
+_UNREAD: Final = re.compile(r"\.|_SUCCESS\Z|_(started|committed)_[0-9]+\Z")
+_READ: Final = re.compile(r"part-[A-Za-z0-9-]+(\.txt)?\Z")
 
 
 def check(folder: Path) -> None:
@@ -53,12 +55,17 @@ def check(folder: Path) -> None:
     """
     _check_flavor(folder / "MLmodel")
     pipeline = folder / PIPELINE
-    described = sorted(path for path in pipeline.rglob("metadata") if path.is_dir())
+    # Spark reads a plain file of that name too, and some file systems take names in any case.
+    described = sorted(path for path in pipeline.rglob("*") if path.name.lower() == "metadata")
     if pipeline / "metadata" not in described:
         raise _refused("The model has no pipeline")
     for metadata in described:
-        for stage in documents(metadata):
-            _check_stage(stage, metadata.relative_to(folder).as_posix())
+        where = metadata.relative_to(folder).as_posix()
+        try:
+            stage = document(metadata)
+        except (OSError, ValueError, RecursionError):
+            raise _refused(f"{where} cannot be read as the metadata of a stage") from None
+        _check_stage(stage, where)
 
 
 def _check_stage(stage: Mapping[str, Any], where: str) -> None:
@@ -87,20 +94,20 @@ def _check_flavor(file: Path) -> None:
         raise _refused(f"MLmodel describes the Spark model as {spark}")
 
 
-def documents(metadata: Path) -> Iterator[dict[str, Any]]:
-    """Give what Spark would read as the metadata of a stage: each line of each file that is not hidden."""
-    for path in sorted(metadata.iterdir()):
-        if path.name.startswith(("_", ".")):
-            continue
-        try:
-            content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-            for line in content.decode().splitlines():
-                document = json.loads(line, object_pairs_hook=_without_doubles)
-                if not isinstance(document, dict):
-                    raise ValueError
-                yield document
-        except (OSError, ValueError):
-            raise _refused(f"{path.parent.name}/{path.name} cannot be read as the metadata of a stage") from None
+def document(metadata: Path) -> dict[str, Any]:
+    """Return the metadata of a stage, of a folder that holds nothing else that Spark might read in its place.
+
+    Spark takes the first line of the largest file, be it `_x=1`, in a folder `x=1` or packed.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not as Spark saves it.
+    """
+    (part,) = (path for path in metadata.iterdir() if path.is_dir() or not _UNREAD.match(path.name))
+    found = json.loads(part.read_bytes().decode(), object_pairs_hook=_without_doubles)
+    if not _READ.match(part.name) or not isinstance(found, dict):
+        raise ValueError(f"{part} is no metadata")
+    return found
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from shared.core.errors import ModelError
-from shared.registry.stages import documents
+from shared.registry.stages import document
 
 _PIPELINE: Final = "PipelineModel"
 
@@ -76,7 +76,7 @@ def stages(folder: Path) -> Iterator[Stage]:
 
 def _metadata(folder: Path) -> dict[str, Any]:
     try:
-        (found,) = documents(folder / "metadata")
+        found = document(folder / "metadata")
         return {"class": found["class"], "paramMap": found["paramMap"], **found}
     except (OSError, ValueError, KeyError) as error:
         raise _unreadable(folder, str(error)) from error

@@ -5,14 +5,17 @@ import importlib
 import inspect
 import json
 import pkgutil
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pyspark.ml
 import pytest
 from pyspark.errors import AnalysisException
-from pyspark.ml import Transformer
-from pyspark.ml.util import MLReadable
+from pyspark.ml import Pipeline, Transformer
+from pyspark.ml.classification import RandomForestClassifier
+from pyspark.ml.feature import RFormula, SQLTransformer
+from pyspark.ml.util import DefaultParamsReader, MLReadable
 from pyspark.sql import SparkSession
 
 from shared.core.errors import ModelError
@@ -171,6 +174,7 @@ def test_the_names_that_spark_reads_without_such_a_column_are_known(spark: Spark
         {"uid": "S_1"},
         {**STAGE, "uid": "../../../elsewhere"},
         {**STAGE, "uid": "silver_customers--"},
+        {**STAGE, "uid": "-S_1"},
         {**STAGE, "paramMap": {"stageUids": ["../x"]}},
         {**STAGE, "paramMap": {"statement": "SELECT Reflect('java.lang.System', 'exit', 1) FROM __THIS__"}},
         {**STAGE, "paramMap": {"statement": "SELECT `java_method`('a', 'b') FROM __THIS__"}},
@@ -187,9 +191,11 @@ def test_the_names_that_spark_reads_without_such_a_column_are_known(spark: Spark
         {**STAGE, "paramMap": {"statement": "EXECUTE IMMEDIATE 'SELECT ref\\154ect(1)'"}},
         {**STAGE, "paramMap": {"statement": ["SELECT 1"]}},
         '{"class": "os.system", "class": "org.apache.spark.ml.feature.SQLTransformer", "uid": "S_1"}',
-        json.dumps(STAGE) + "\n" + json.dumps({**STAGE, "class": "os.system"}),
+        json.dumps(STAGE) + "\n" + json.dumps(STAGE),
         "not json",
         "[]",
+        "[" * 100_000,
+        "",
     ],
 )
 def test_a_stage_that_is_not_is_refused(tmp_path: Path, stage: dict[str, Any] | str) -> None:
@@ -206,13 +212,73 @@ def test_a_description_that_leads_elsewhere_is_refused(tmp_path: Path, spark: di
         stages.check(saved(tmp_path, STAGE, spark=spark))
 
 
-def test_a_second_part_of_the_metadata_is_looked_at_too_however_it_is_packed(tmp_path: Path) -> None:
-    metadata = saved(tmp_path, STAGE) / "sparkml" / "stages" / "0_S_1" / "metadata"
-    packed = gzip.compress(json.dumps({**STAGE, "class": "os.system"}).encode())
-    (metadata / "part-00001.gz").write_bytes(packed)
+@pytest.mark.parametrize("path", ["_x=1", "x=1/part-00000", "part-00001", "part-00001.gz"])
+def test_what_spark_reads_in_place_of_the_metadata_is_refused(spark: SparkSession, tmp_path: Path, path: str) -> None:
+    stage = saved(tmp_path, STAGE) / "sparkml" / "stages" / "0_S_1"
+    evil = json.dumps({**STAGE, "class": "os.system"}).ljust(1000).encode()
+    (stage / "metadata" / path).parent.mkdir(exist_ok=True)
+    (stage / "metadata" / path).write_bytes(gzip.compress(evil, 0) if path.endswith(".gz") else evil)
 
-    with pytest.raises(ModelError, match=r"'os.system'"):
+    assert DefaultParamsReader.loadMetadata(str(stage), spark)["class"] == "os.system"
+    with pytest.raises(ModelError, match=r"STAGE_NOT_ALLOWED.*stages/0_S_1/metadata cannot be read"):
         stages.check(tmp_path)
+
+
+def test_metadata_that_is_no_folder_is_refused_though_spark_reads_it(spark: SparkSession, tmp_path: Path) -> None:
+    stage = saved(tmp_path, STAGE) / "sparkml" / "stages" / "0_S_1"
+    shutil.rmtree(stage / "metadata")
+    (stage / "metadata").write_text(json.dumps({**STAGE, "class": "os.system"}))
+
+    assert DefaultParamsReader.loadMetadata(str(stage), spark)["class"] == "os.system"
+    with pytest.raises(ModelError, match="STAGE_NOT_ALLOWED"):
+        stages.check(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("stages/1_S_2/Metadata", "stages/1_S_2/METADATA/part-00000", "stages/0_S_1/metadata/metadata/part-00000"),
+        *(
+            f"metadata/{name}"
+            for name in ("_spark_metadata/0", ".x/part-00000", "_metadata", "other", "part-00001.bz2")
+        ),
+    ],
+)
+def test_what_spark_does_not_save_beside_metadata_is_refused(tmp_path: Path, path: str) -> None:
+    added = saved(tmp_path, STAGE) / "sparkml" / path
+    added.parent.mkdir(parents=True, exist_ok=True)
+    added.write_text(json.dumps({**STAGE, "class": "os.system"}))
+
+    with pytest.raises(ModelError, match="STAGE_NOT_ALLOWED"):
+        stages.check(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["part-00000-tid-42-ac1e-7-1-c000.txt", "part-00000"])
+def test_the_one_part_may_be_named_as_any_spark_names_it(tmp_path: Path, name: str) -> None:
+    metadata = saved(tmp_path, STAGE) / "sparkml" / "metadata"
+    (metadata / "part-00000").rename(metadata / name)
+    for of_databricks in ("_started_42", "_committed_42"):
+        (metadata / of_databricks).write_text("")
+
+    stages.check(tmp_path)
+
+
+def test_a_folder_of_metadata_without_a_document_is_refused(tmp_path: Path) -> None:
+    (saved(tmp_path, STAGE) / "sparkml" / "metadata" / "part-00000").unlink()
+
+    with pytest.raises(ModelError, match="STAGE_NOT_ALLOWED"):
+        stages.check(tmp_path)
+
+
+def test_what_spark_saves_of_nested_stages_is_allowed(spark: SparkSession, tmp_path: Path) -> None:
+    rows = spark.range(20).selectExpr("id % 2 AS label", "CAST(id AS DOUBLE) AS x", "CAST(id % 3 AS STRING) AS `größe`")
+    forest = RandomForestClassifier(numTrees=2, maxDepth=1)
+    step = SQLTransformer(statement="SELECT *, coalesce(`größe`, '{ſ}') AS y FROM __THIS__")
+    model = Pipeline(stages=[step, RFormula(formula="label ~ x + y"), Pipeline(stages=[forest])]).fit(rows)
+    saved(tmp_path, STAGE)
+    model.write().overwrite().save(str(tmp_path / "sparkml"))
+
+    stages.check(tmp_path)
 
 
 def test_a_model_without_a_pipeline_is_refused(tmp_path: Path) -> None:
