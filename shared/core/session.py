@@ -205,7 +205,7 @@ def _local_conf(config: SessionConfig) -> dict[str, str]:
         settings |= {
             # Looking up the line of Python behind each column takes four fifths of the time of `F.col`.
             "spark.python.sql.dataFrameDebugging.enabled": "false",
-            # It makes each shuffle a job, and plans what is left of the query anew after it: half the time of a small query.
+            # It makes each shuffle a job, and plans what is left of the query anew after it.
             "spark.sql.adaptive.enabled": "false",
             "spark.sql.ui.explainMode": "simple",  # each query writes its plan for the UI, off or not
         }

@@ -20,7 +20,7 @@ class SessionConfig(Settings):
         driver_memory: heap of the local JVM.
         jars: ``local`` loads the locked jars, ``provided`` leaves them to the platform.
         jar_sets: sets of `jars.lock` to load.
-        shuffle_partitions: partitions after a shuffle on a local master; adaptive execution merges small ones.
+        shuffle_partitions: partitions after a shuffle on a local master; adaptive execution, if on, merges small ones.
         fast_start: trade peak speed for a quick start (C1 compiler, serial collector, no adaptive execution, errors of a
             query without the line of Python they come from); for tests and small data.
         conf: further Spark settings; those whose names say secret, key, password, token or credential hold references.
