@@ -24,8 +24,8 @@ class GateConfig(Settings):
         min_positives: nor do rows with fewer of either label.
         confidence: share of bootstrap replicates that have to show so much gain.
         max_slice_loss: by how much the mean log loss of a slice may be worse than the champion's, in nats a row.
-        min_slice_rows: smaller slices of a column are judged together, when together they have so many rows; a
-            column that has fewer in all fails, since nobody could judge it.
+        min_slice_rows: smaller slices of a column are judged together, when together they have so many rows, or
+            are all that the column has.
         max_ece_excess: by how much the calibration error may exceed what chance alone gives right probabilities, beyond twice
             the standard error of the rate of so many test rows: a calibration is itself learned from about as many.
         online_parity: whether the exported model has to give the same probabilities as Spark.
@@ -259,11 +259,9 @@ def _large_enough(
         else:
             small.append((rows, loss))
     together = sum(rows for rows, _ in small)
-    if together >= config.min_slice_rows:
+    if together >= config.min_slice_rows or (together and not large):
         mean = sum(rows * loss for rows, loss in small) / together
         large.append((mean, f"the {len(small)} small ones of {name}"))
-    elif small and not large:
-        problems.append(f"{name} has {together:.0f} rows, {config.min_slice_rows} are needed to judge it")
     return large, problems
 
 
