@@ -4,8 +4,9 @@
 as `python -m churn monitor` does, with the product's own functions and default settings: inputs against the training rows,
 predictions against those of the validation rows, performance by the labels that came in against that on the test rows. Left
 out are ingestion and Delta; one logistic model, fitted on a seed of its own, scores all runs, and bins are learned from the
-rows of all runs of a seed; every run has its own baseline and its own test rows. Every run is a history of its own seed; with fewer ``--seeds`` than runs, the runs of a
-seed are customers of their own, which takes a tenth of the time and shares whatever is common to a history.
+rows of all runs of a seed; every run has its own baseline and its own test rows. Every run is a history of its own seed; with
+fewer ``--seeds`` than runs, the runs of a seed are customers of their own, which takes a tenth of the time and shares whatever
+is common to a history.
 
 The drift raises minutes of use by `--size` standard deviations of the minutes of 30 days. Bars: an alert within 2 windows,
 counted from the first that holds drifted days, and a false alarm in at most 5 % of the runs without drift.

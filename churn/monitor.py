@@ -23,7 +23,7 @@ from churn.ingest import QUALITY
 from churn.schema import LABEL, SNAPSHOT_DATE
 from churn.train import MODEL
 from shared.core import clock
-from shared.core.errors import DataError, ModelError
+from shared.core.errors import DataError
 from shared.core.run import StepResult
 from shared.delta import lineage
 from shared.delta.read import latest_version, read
@@ -155,11 +155,8 @@ def _watched(
 ) -> Watched:
     """Return what the champion is compared with; learned and stored the first time."""
     evaluation = documents.added(champion, "evaluation")
-    try:
-        document = documents.added(champion, _DOCUMENT)
-    except ModelError as error:
-        if error.code != "DOCUMENT_MISSING":
-            raise
+    document = documents.added_if_any(champion, _DOCUMENT)
+    if document is None:
         document = _learned(spark, config, champion, model)
         documents.add(champion, _DOCUMENT, document)
     return Watched(

@@ -14,7 +14,7 @@ from churn.evaluate import sliced
 from churn.features import FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL
 from churn.train import MODEL, ROW_KEY
-from shared.core.errors import DataError, ModelError
+from shared.core.errors import DataError
 from shared.core.parallel import in_parallel
 from shared.core.run import StepResult
 from shared.delta.problems import FAILURES
@@ -72,7 +72,7 @@ def judged(spark: SparkSession, config: ChurnConfig, challenger: Registered, cha
     """Return the verdict on a challenger, as `shared.registry.gates.verdict`."""
     features = Warehouse(config.warehouse).table(FEATURES)
     newest = latest_version(spark, features)
-    evaluation = _evaluation(challenger)
+    evaluation = documents.added_if_any(challenger, "evaluation") or {}
     rows = read(spark, features, newest)
     slices = sliced(config, rows)
     comparison: Comparison | None = None
@@ -90,15 +90,6 @@ def judged(spark: SparkSession, config: ChurnConfig, challenger: Registered, cha
         comparison=comparison,
         incomparable=incomparable,
     )
-
-
-def _evaluation(model: Registered) -> dict[str, Any]:
-    try:
-        return documents.added(model, "evaluation")
-    except ModelError as error:
-        if error.code != "DOCUMENT_MISSING":
-            raise
-        return {}
 
 
 def _why_not(rows: DataFrame, champion: Registered) -> str:

@@ -61,15 +61,27 @@ def added(model: Registered, name: str) -> dict[str, Any]:
     """Return the document ``name`` that `add` stored last.
 
     Raises:
-        ModelError: DOCUMENT_MISSING when none was added to this version; DOCUMENT_CHANGED when it is not there any more or
-            is another.
+        ModelError: DOCUMENT_MISSING when none was added to this version; as `added_if_any`.
+        EnvironmentProblem: the registry or its artifacts cannot be read.
+    """
+    found = added_if_any(model, name)
+    if found is None:
+        raise _missing(model, name, "Run evaluate; train and promote another in place of a champion without one.")
+    return found
+
+
+def added_if_any(model: Registered, name: str) -> dict[str, Any] | None:
+    """Return what `added` returns, or None when none was added to this version.
+
+    Raises:
+        ModelError: DOCUMENT_CHANGED when it is not there any more or is another.
         EnvironmentProblem: the registry or its artifacts cannot be read.
     """
     client, content = MlflowClient(), b""
     with tracking.reached():
         expected = client.get_model_version(model.name, str(model.version)).tags.get(_tag(name))
         if expected is None:
-            raise _missing(model, name, "Run evaluate; train and promote another in place of a champion without one.")
+            return None
         file = _file(name, expected)
         is_there = any(
             found.path == file and not found.is_dir for found in client.list_artifacts(model.run.info.run_id)
@@ -84,8 +96,8 @@ def added(model: Registered, name: str) -> dict[str, Any]:
             f"The file with the sha256 in the version's tag {_tag(name)}.",
             "Find out who changed it and restore it; without the tag it counts as never written.",
         )
-    found: dict[str, Any] = json.loads(content)
-    return found
+    document: dict[str, Any] = json.loads(content)
+    return document
 
 
 def _sign(model: Registered, name: str, content: bytes) -> None:

@@ -1,7 +1,6 @@
 """Models of the configured registry: which version an alias names, and its verified bundle."""
 
 from collections.abc import Callable
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -60,12 +59,10 @@ class RegistrySource:
 
 
 def _parity(model: Registered) -> compared.Parity:
+    evaluation = documents.added_if_any(model, "evaluation") or {}
     try:
-        recorded: Any = documents.added(model, "evaluation").get("parity")
-        return compared.Parity.model_validate(recorded)
-    except (ModelError, ValidationError) as error:
-        if isinstance(error, ModelError) and error.code != "DOCUMENT_MISSING":
-            raise
+        return compared.Parity.model_validate(evaluation.get("parity"))
+    except ValidationError as error:
         raise ModelError(
             "EXPORT_NOT_COMPARED",
             f"Version {model.version} of {model.name} has no comparison of its export with Spark.",
