@@ -96,8 +96,6 @@ class _Taker:
         written = sum(each.rows_written for each in taken.values())
         aside = sum(each.rows_quarantined for each in taken.values()) + stray_count
         touched, scored = self._score(taken, batch) if written else (0, 0)
-        for each in taken.values():
-            each.accepted.unpersist()
         return {
             "events": written + aside,
             "rows_written": written,
@@ -128,7 +126,8 @@ class _Taker:
     def _score(self, taken: Mapping[str, Taken], batch: Batch) -> tuple[int, int]:
         """Score the customers of the batch, and return how many they are and how many of them are at risk."""
         ids = [each.accepted.select(CUSTOMER_ID) for each in taken.values() if each.rows_written]
-        only, touched = _only(reduce(DataFrame.union, ids).distinct())
+        customers = reduce(DataFrame.union, ids).distinct().persist()
+        only, touched = _only(customers)
         decision = stream.decided_once(
             self.spark, self.warehouse.table(schema.STREAM_DECISIONS), batch, partial(self._decide)
         )
@@ -160,6 +159,7 @@ class _Taker:
         )
         scored = rows.count() if written.is_replay else written.rows
         rows.unpersist()
+        customers.unpersist()
         return touched, scored
 
     def _decide(self) -> dict[str, Any]:

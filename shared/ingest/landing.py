@@ -56,7 +56,7 @@ class Taken:
     """What became of a batch; ``rows_read = rows_written + rows_quarantined``.
 
     Args:
-        accepted: the rows that silver got from it, cached for the caller, who unpersists them.
+        accepted: the rows that silver got from it.
         rows_written, rows_quarantined: how many.
         rules: what became of each rule; empty for a repeat, which was judged before.
     """
@@ -119,7 +119,7 @@ class Landing:
             create(self.spark, silver, self.table)
         if bad or (batch.may_be_repeat and not exists(self.spark, quarantine)):
             append_once(rejected(rows, rules, clock.utc_now()), quarantine, **once)
-        accepted = rows.where(is_fine(rules)).select(*self.table.names).persist()
+        accepted = rows.where(is_fine(rules)).select(*self.table.names)
         if fine and self.newer_by:
             merge_latest(
                 accepted, silver, keys=self.key, order_by=self.newer_by

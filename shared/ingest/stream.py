@@ -122,7 +122,6 @@ class _Batches:
         taken = self.landing.take(batch, lambda: readers.read(self.spark, self.source, self.table, files))
         if taken is None:
             return
-        taken.accepted.unpersist()
         new = (taken.rows_written + taken.rows_quarantined, taken.rows_written, taken.rows_quarantined)
         self.counts = [old + more for old, more in zip(self.counts, new, strict=True)]
         for result in taken.rules:
