@@ -29,6 +29,7 @@ from churn.algorithms import labels
 from churn.algorithms.candidates import PROBABILITY, Inputs
 from churn.config import ChurnConfig
 from churn.features import SPLIT, of_subscriptions, snapshot_days, split_starts
+from churn.monitor import countable
 from churn.schema import CUSTOMER_ID, LABEL, OUTCOME_END_DATE, SNAPSHOT_DATE, SUBSCRIPTIONS
 from churn.train import fit
 from shared.core.parallel import in_parallel
@@ -148,9 +149,9 @@ def _monitored(
     spark: SparkSession, config: ChurnConfig, snapshots: Snapshots, model: PipelineModel, inputs: Inputs, count: int
 ) -> list[Found]:
     run = F.pmod(F.xxhash64(CUSTOMER_ID), F.lit(count)).cast("string")
-    scored = model.transform(snapshots.rows).withColumn("_run", run).cache()
+    scored = countable(model.transform(snapshots.rows), inputs.text).withColumn("_run", run).cache()
     train, validation, test = (scored.where(F.col(SPLIT) == part) for part in ("train", "validation", "test"))
-    of_inputs = learn(train, numeric=inputs.numeric, categorical=inputs.categorical)
+    of_inputs = learn(train, numeric=inputs.numeric + inputs.text, categorical=inputs.categorical)
     of_scores = learn(validation, numeric=[PROBABILITY], categorical=[])
     bins, judged = [*of_inputs, *of_scores], {"label": LABEL, "probability": PROBABILITY}
     dated = scored.withColumn("_window", F.concat_ws(" ", "_run", SNAPSHOT_DATE))

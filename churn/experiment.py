@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
 from churn.algorithms.candidates import PROBABILITY
-from churn.config import ChurnConfig
+from churn.config import ChurnConfig, CostConfig, as_trained
 from churn.features import FEATURES
 from churn.schema import CUSTOMER_ID, LABEL, SNAPSHOT_DATE
 from churn.train import MODEL, ROW_KEY
@@ -27,6 +27,7 @@ from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse, create
 from shared.delta.write import append_once
 from shared.evaluation import ab, binary
+from shared.registry import documents, tracking
 from shared.registry.tracking import MlflowClient
 from shared.registry.versions import CHALLENGER, CHAMPION, Registered, at_version, check_name, find, find_any
 
@@ -179,12 +180,14 @@ def record(
 def ab_report(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResult:
     """Compare the arms of an experiment on the outcomes known by now, or say how many customers one would need (--size).
 
-    Rates with Newcombe's interval, retained value per customer with Welch's; the model's metrics are those of each arm on
-    its own customers. Before all, whether the split worked.
+    Rates with Newcombe's interval, retained value per customer with Welch's, in the costs that the first arm decides by where
+    the command names no others; the model's metrics are those of each arm on its own customers. Before all, whether the
+    split worked.
 
     Raises:
         DataError: nobody was assigned in the experiment, and no size was asked for.
         ConfigError: the size cannot be.
+        ModelError: EXPERIMENT_MODEL_MISSING; the model whose costs are asked for is gone.
     """
     drawn, shares = _drawn(spark, config)
     needed = {} if config.ab.effect is None else _needed(config, _past_rate(spark, config), shares or config.ab.split)
@@ -197,11 +200,12 @@ def ab_report(spark: SparkSession, config: ChurnConfig, run_id: str) -> StepResu
             f"Rows of score-batch --split in {ASSIGNMENTS.name}.",
             "Score with --split champion=0.9,challenger=0.1, or plan with --size.",
         )
+    costs = _costs(config, drawn)
     customers = _first_of_each(drawn).cache()
     of_arm = {row[ALIAS]: row["count"] for row in customers.groupBy(ALIAS).count().collect()}
     expected = _expected(drawn, customers, config)
     known = _with_outcome(spark, config, customers).cache()
-    found = {row[ALIAS]: row for row in _summaries(known, config)}
+    found = {row[ALIAS]: row for row in _summaries(known, costs)}
     chance = ab.sample_ratio_p_value(of_arm, expected)
     result = StepResult(
         {
@@ -238,18 +242,31 @@ def _arm(
     """Return the arm of ``alias`` with the version ``frozen``, or where it scored nobody yet, with the alias's own."""
     if frozen is None:
         return Arm(find(client, MODEL, alias), share)
-    version, run_id = frozen
     now = find_any(client, MODEL, alias)
+    model = _begun_with(client, config, alias, frozen)
+    return Arm(model, share, is_moved=now is None or now.version != model.version)
+
+
+def _begun_with(client: MlflowClient, config: ChurnConfig, alias: str, first: tuple[int, str | None]) -> Registered:
+    version, run_id = first
     try:
-        model = at_version(client, MODEL, version, run_id)
+        return replace(at_version(client, MODEL, version, run_id), alias=alias)
     except ModelError as error:
         raise ModelError(
             "EXPERIMENT_MODEL_MISSING",
             f"Version {version} of model '{MODEL}', {alias} in the experiment '{config.ab.experiment}', is gone.",
             "The version that the experiment began with, in the registry that had it.",
-            "Start another experiment: ab.experiment=NAME.",
+            "Start another experiment: ab.experiment=NAME; to report, name costs.contact, value_saved and success_rate.",
         ) from error
-    return Arm(replace(model, alias=alias), share, is_moved=now is None or now.version != version)
+
+
+def _costs(config: ChurnConfig, drawn: DataFrame) -> CostConfig:
+    """Return the costs of the command; those that it does not name are those the first arm's model was trained with."""
+    if config.costs.model_fields_set == CostConfig.model_fields.keys():
+        return config.costs
+    alias, first = min(_first_versions(drawn).items(), key=lambda arm: _champion_first(arm[0]))
+    model = _begun_with(tracking.connect(config, MODEL), config, alias, first)
+    return as_trained(documents.logged(model, "config"), config).costs
 
 
 def _drawn(spark: SparkSession, config: ChurnConfig) -> tuple[DataFrame, dict[str, float]]:
@@ -294,8 +311,7 @@ def _with_outcome(spark: SparkSession, config: ChurnConfig, customers: DataFrame
     return customers.where(is_later).join(labels, is_same).drop(*(f"_{name}" for name in ROW_KEY))
 
 
-def _summaries(known: DataFrame, config: ChurnConfig) -> list[Row]:
-    costs = config.costs
+def _summaries(known: DataFrame, costs: CostConfig) -> list[Row]:
     value = costs.value_saved * (1 - F.col(LABEL)) - costs.contact * (F.col("decision") == "contact").cast("int")
     return (
         known.withColumn("value", value.cast("double"))

@@ -19,8 +19,8 @@ JOBS = JobSpec(
                 *_DATA,
                 Task("train", after=("features",)),
                 Task("evaluate", after=("train",)),
-                Task("promote", after=("evaluate",)),
-                Task("report", after=("promote",)),
+                Task("report", after=("evaluate",)),  # before the gates: a model that they refuse has one, too
+                Task("promote", after=("report",)),
             ),
             size=Size(workers=4, memory_gib=16),
             timeout_minutes=230,
@@ -35,7 +35,7 @@ JOBS = JobSpec(
         ),
         Job(
             name="monitor",
-            summary="Profile, drift and performance of what was scored, with alerts",
+            summary="Profile and drift of inputs and predictions, performance of the champion, with alerts",
             cron="0 6 * * *",
             tasks=(Task("monitor"),),
             size=Size(workers=0),

@@ -5,9 +5,10 @@ once for a model and looked up afterwards, so monitoring again without new data 
 learned from the rows the model was trained on, the first time it is watched, and stored with its training run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pyspark.ml import PipelineModel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from churn.algorithms.candidates import PROBABILITY
+from churn.algorithms.candidates import PROBABILITY, Inputs
 from churn.config import ChurnConfig, as_trained
 from churn.evaluate import sliced
 from churn.features import FEATURES, SPLIT
@@ -122,11 +123,12 @@ def stand(spark: SparkSession, config: ChurnConfig, run_id: str) -> Standing:
     version = latest_version(spark, warehouse.table(FEATURES))
     rows = read(spark, warehouse.table(FEATURES), version)
     model = models.load(champion)
-    watched = _watched(spark, config, champion, model, rows)
+    inputs = Inputs.of(documents.logged(champion, "training")["inputs"])
+    watched = _watched(spark, config, champion, model, inputs, rows)
     rejected = quality.trend(spark, warehouse.table(QUALITY))
     found = look(
         rows,
-        model.transform,
+        partial(_scored, model, inputs.text),
         watched,
         _tables(warehouse),
         config.monitoring,
@@ -150,14 +152,28 @@ def _window(spark: SparkSession, config: ChurnConfig, version: int, run_id: str)
     return F.lit(f"version-{since:06d}")
 
 
+def _scored(model: PipelineModel, texts: Sequence[str], rows: DataFrame) -> DataFrame:
+    return countable(model.transform(rows), texts)
+
+
+def countable(rows: DataFrame, texts: Sequence[str]) -> DataFrame:
+    """Return the rows with the number of words in place of each text, null where nothing was written."""
+    return rows.withColumns({name: F.nullif(F.size(name), F.lit(0)) for name in texts})
+
+
 def _watched(
-    spark: SparkSession, config: ChurnConfig, champion: models.Registered, model: PipelineModel, rows: DataFrame
+    spark: SparkSession,
+    config: ChurnConfig,
+    champion: models.Registered,
+    model: PipelineModel,
+    inputs: Inputs,
+    rows: DataFrame,
 ) -> Watched:
     """Return what the champion is compared with; learned and stored the first time."""
     evaluation = documents.added(champion, "evaluation")
     document = documents.added_if_any(champion, _DOCUMENT)
     if document is None:
-        document = _learned(spark, config, champion, model)
+        document = _learned(spark, config, champion, model, inputs)
         documents.add(champion, _DOCUMENT, document)
     return Watched(
         ModelKey(champion.name, champion.version, champion.run.info.run_id),
@@ -177,7 +193,7 @@ def _slices(config: ChurnConfig, rows: DataFrame) -> Mapping[str, Column]:
 
 
 def _learned(
-    spark: SparkSession, config: ChurnConfig, champion: models.Registered, model: PipelineModel
+    spark: SparkSession, config: ChurnConfig, champion: models.Registered, model: PipelineModel, inputs: Inputs
 ) -> dict[str, Any]:
     """Return bins and profiles of the rows the champion was trained on, at the version that it was.
 
@@ -185,17 +201,16 @@ def _learned(
     In a table of customers these are in every window again, so there predictions are those of all rows.
     """
     version = tracking.tables_of(champion.run)[FEATURES].version
-    inputs = documents.logged(champion, "training")["inputs"]
     there = read(spark, Warehouse(config.warehouse).table(FEATURES), version)
     taught = there.where(F.col(SPLIT).isin("train", "validation"))
     slices = _slices(config, taught)
-    of_inputs = taught.where(F.col(SPLIT) == "train").cache()
+    of_inputs = countable(taught.where(F.col(SPLIT) == "train"), inputs.text).cache()
     scored = there if config.shape == "customers" else taught.where(F.col(SPLIT) == "validation")
     of_scores = model.transform(scored).cache()
     try:
         kept = frequent(of_inputs, slices, config.monitoring.slices)
         learned = [
-            (of_inputs, learn(of_inputs, numeric=inputs["numeric"], categorical=inputs["categorical"])),
+            (of_inputs, learn(of_inputs, numeric=inputs.numeric + inputs.text, categorical=inputs.categorical)),
             (of_scores, learn(of_scores, numeric=[PROBABILITY], categorical=[])),
         ]
         profiles = [each for rows, bins in learned for each in profile(rows, bins, slices=limited(slices, kept))]
@@ -236,11 +251,7 @@ def _sentence(alert: Alert) -> str:
 
 def _figures(standing: Standing, config: ChurnConfig) -> metrics.Figures:
     found = standing.found
-    newest = [
-        d
-        for d in judged_against(found.drifts, config.monitoring)
-        if d.window == found.newest and d.distance is not None
-    ]
+    newest = [d for d in judged_against(found.drifts, config.monitoring) if d.window == found.newest]
     inputs = [d for d in newest if d.column != PROBABILITY]
     matured = [p for p in found.performances if p.window in found.watched and p.labelled]
     last = matured[-1] if matured else None
@@ -250,9 +261,9 @@ def _figures(standing: Standing, config: ChurnConfig) -> metrics.Figures:
         "monitor_window_timestamp_seconds": _timestamp(found.newest),
         "monitor_window_rows": rows[0] if rows else None,
         "monitor_columns_drifted": len(found.drifted(PROBABILITY)),
-        "monitor_drift_distance_max": max((d.distance or 0.0 for d in inputs), default=None),
+        "monitor_drift_distance_max": max((d.distance for d in inputs if d.distance is not None), default=None),
         "monitor_prediction_drift_distance": next((d.distance for d in newest if d.column == PROBABILITY), None),
-        "monitor_null_change_max": max((d.null_change or 0.0 for d in inputs), default=None),
+        "monitor_null_change_max": max((d.null_change for d in inputs if d.null_change is not None), default=None),
         "monitor_alerts": {kind: len(found.condition.reasons.get(kind, ())) for kind in KINDS},
         "monitor_labelled_ratio": last.labelled_share if last else None,
         "monitor_auc": last.auc if last else None,

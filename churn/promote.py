@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from churn.algorithms.candidates import PROBABILITY
-from churn.config import ChurnConfig
+from churn.config import ChurnConfig, as_trained
 from churn.evaluate import sliced
 from churn.features import FEATURES, SPLIT
 from churn.schema import CUSTOMER_ID, LABEL
@@ -70,6 +70,7 @@ def _shown(row: Row) -> dict[str, Any]:
 
 def judged(spark: SparkSession, config: ChurnConfig, challenger: Registered, champion: Registered | None) -> Verdict:
     """Return the verdict on a challenger, as `shared.registry.gates.verdict`."""
+    config = as_trained(documents.logged(challenger, "config"), config)  # its slices are not the command's to name
     features = Warehouse(config.warehouse).table(FEATURES)
     newest = latest_version(spark, features)
     evaluation = documents.added_if_any(challenger, "evaluation") or {}

@@ -32,17 +32,17 @@ with DAG(
     evaluate = BashOperator(
         task_id="evaluate", bash_command="churn evaluate --set stream.keeps_tables=true $ACCELERATORS_ARGUMENTS"
     )
-    promote = BashOperator(
-        task_id="promote", bash_command="churn promote --set stream.keeps_tables=true $ACCELERATORS_ARGUMENTS"
-    )
     report = BashOperator(
         task_id="report", bash_command="churn report --set stream.keeps_tables=true $ACCELERATORS_ARGUMENTS"
+    )
+    promote = BashOperator(
+        task_id="promote", bash_command="churn promote --set stream.keeps_tables=true $ACCELERATORS_ARGUMENTS"
     )
     ingest >> features
     features >> train
     train >> evaluate
-    evaluate >> promote
-    promote >> report
+    evaluate >> report
+    report >> promote
 
 with DAG(
     dag_id="churn_score",
@@ -67,7 +67,7 @@ with DAG(
 
 with DAG(
     dag_id="churn_monitor",
-    description="Profile, drift and performance of what was scored, with alerts",
+    description="Profile and drift of inputs and predictions, performance of the champion, with alerts",
     schedule="0 6 * * *",
     start_date=START,
     catchup=False,

@@ -171,5 +171,5 @@ def _refused(challenger: Registered, reason: str) -> ModelError:
         "GATE_REFUSED",
         f"Version {challenger.version} of {challenger.name} is not promoted: {reason}.",
         "All gates have to pass.",
-        "Look at its report, or at the settings gates.*; the champion stays.",
+        f"Look at its report (python -m {challenger.name} report), or at the settings gates.*; the champion stays.",
     )

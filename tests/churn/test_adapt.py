@@ -14,12 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from churn import promote
 from churn.adapt import Told, as_text, as_yaml, look
 from churn.algorithms.silence import Histories, churn_share, histories, proposed_windows
 from churn.config import ChurnConfig
 from churn.ingest import sources_of, tables_of
 from shared.delta.read import read
 from shared.delta.tables import Warehouse
+from shared.registry import tracking
+from shared.registry.versions import CHAMPION, find
 from tests.churn.conftest import QUICK, Churn
 
 HEADER = ["Kunden-Nr.", "order", "Umsatz (€)", "seit", "Tarif.Name", "Churn Reason", "Notiz", "ausgetreten"]
@@ -185,6 +188,11 @@ def test_after_adapt_the_printed_command_runs_to_the_end(
     first = customers(1)[0]
     assert (round(row["umsatz"], 2), row["seit"]) == (round(first["Umsatz (€)"], 2), first["seit"])
     assert row["tarif_name"] == first["Tarif.Name"]
+    # A command that is not told of the settings judges the slices that they name all the same.
+    config = ChurnConfig(warehouse="warehouse/table")
+    champion = find(tracking.connect(config, "churn"), "churn", CHAMPION)
+    verdict = {gate.name: gate for gate in promote.judged(spark, config, champion, champion).gates}
+    assert "tarif_name" in verdict["slices"].figures["where"]
 
 
 def shop(file: Path, customers: int) -> Path:

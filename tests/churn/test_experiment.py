@@ -41,7 +41,8 @@ def decided() -> dict[str, Column]:
 
 
 def config_of(folder: Path | str = "warehouse", **ab: Any) -> ChurnConfig:
-    return ChurnConfig(warehouse=str(folder), ab={"split": "champion=0.75,challenger=0.25", **ab})
+    costs = {"contact": 10.0, "value_saved": 200.0, "success_rate": 0.3}  # all of them, so no model is asked for others
+    return ChurnConfig(warehouse=str(folder), ab={"split": "champion=0.75,challenger=0.25", **ab}, costs=costs)
 
 
 @pytest.fixture(scope="module")
@@ -310,3 +311,11 @@ def test_a_model_trained_meanwhile_scores_nobody_in_a_running_experiment(
 
     score("champion=0.5,challenger=0.5", "--experiment", "next")
     assert set(scored().values()) == {("champion", 1), ("challenger", 3)}
+
+    features = warehouse.table(FEATURES)
+    overwrite(read(spark, features), features)  # made again, so what became of the customers is known
+    report = churn("ab-report", "--json", "--warehouse", warehouse.root)
+    assert report.exit_code == 0, report.output
+    metrics = json.loads(report.stdout)["metrics"]
+    # Of the 400 that a customer is worth in this table; by default he is worth 200.
+    assert all(250 < figures["value_per_customer"] < 400 for figures in metrics.values()), metrics

@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from churn.config import ChurnConfig
 from churn.features import FEATURES
 from churn.monitor import DRIFTS, PERFORMANCES, PROFILES, _figures, send, stand
 from churn.pipeline import VERTICAL
@@ -17,6 +18,8 @@ from shared.delta.read import latest_version, read
 from shared.delta.tables import Warehouse
 from shared.delta.write import overwrite
 from shared.monitoring import metrics
+from shared.registry import documents, tracking
+from shared.registry.versions import CHAMPION, find
 from tests.churn.conftest import SMALL, Churn, Runs
 
 TABLES = (PROFILES, DRIFTS, PERFORMANCES)
@@ -85,7 +88,11 @@ def test_the_page_is_one_file_that_shows_every_input_and_points_nowhere(watched:
 
     assert text.startswith("<!doctype html>")
     assert not any(sign in text for sign in ("<script", 'src="', 'href="http', "@import"))
-    assert all(f">{name}<" in text for name in ("minutes_30", "plan", "probability"))
+    champion = find(tracking.connect(ChurnConfig(warehouse=watched["warehouse"]), "churn"), "churn", CHAMPION)
+    inputs = documents.logged(champion, "training")["inputs"]
+    assert all(inputs[kind] for kind in ("numeric", "categorical", "text"))
+    named = [*(name for names in inputs.values() for name in names), "probability"]
+    assert [name for name in named if f">{name}<" not in text] == []
     assert "AUC, with the labelled share" in text
 
 
@@ -95,10 +102,16 @@ def test_values_that_go_missing_are_broken_data_and_can_stop_a_job(
 ) -> None:
     warehouse = str(shutil.copytree(watched["warehouse"], tmp_path / "warehouse"))
     table = Warehouse(warehouse).table(FEATURES)
-    # A new snapshot arrives in which the minutes are gone and a plan is new.
+    # A new snapshot arrives in which the minutes are gone, a plan is new, and nobody wrote.
     rows = read(spark, table)
     newest = rows.where("split = 'current'").withColumn("snapshot_date", F.date_add("snapshot_date", 30))
-    broken = newest.withColumns({"minutes_30": F.lit(None).cast("double"), "plan": F.lit("gold")})
+    broken = newest.withColumns(
+        {
+            "minutes_30": F.lit(None).cast("double"),
+            "plan": F.lit("gold"),
+            "messages_90": F.array().cast("array<string>"),
+        }
+    )
     # The same rows a day later are no window: it would overlap the one that is known.
     overwrite(
         rows.unionByName(broken).unionByName(newest.withColumn("snapshot_date", F.date_add("snapshot_date", 1))), table
@@ -113,7 +126,8 @@ def test_values_that_go_missing_are_broken_data_and_can_stop_a_job(
     assert result.exit_code, result.output
     assert "NO_SUCH_HOOK" in result.stderr  # and all else is there
     sent = [json.loads(line) for line in (tmp_path / "alerts.jsonl").read_text().splitlines()]
-    assert {("data", "minutes_30"), ("data", "plan")} <= {(alert["kind"], alert["subject"]) for alert in sent}
+    subjects = {alert["subject"] for alert in sent if alert["kind"] == "data"}
+    assert {"minutes_30", "plan", "messages_90"} <= subjects, sent
     assert "The data are broken" in page.read_text(encoding="utf-8")
     held = [line for line in text.read_text().splitlines() if 'monitor_alerts{kind="data"' in line]
     assert float(held[0].split()[-1]) >= 2
@@ -124,7 +138,9 @@ def test_values_that_go_missing_are_broken_data_and_can_stop_a_job(
     assert (state.data_broken, state.performance_lost) == (True, False)
     assert any("minutes_30" in reason for reason in state.reasons["data"])
     assert len(standing.found.windows) == watched["monitor"]["windows"] + 1
-    assert set(_figures(standing, config)) == {name.removeprefix(metrics.PREFIX) for name in metrics.NAMES}
+    figures = _figures(standing, config)
+    assert figures["monitor_null_change_max"] == 1.0  # of a column without a value, which has no distribution
+    assert set(figures) == {name.removeprefix(metrics.PREFIX) for name in metrics.NAMES}
 
     result = churn("monitor", "--warehouse", warehouse, "--set=monitoring.fail_on_alert=true")
     assert (result.exit_code, "[ALERTS_FIRED]" in result.stderr) == (3, True), result.output

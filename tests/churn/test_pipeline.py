@@ -1,11 +1,13 @@
 """The vertical from end to end, on real Spark, Delta and MLflow."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import pyspark
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -125,6 +127,20 @@ def test_the_registered_model_holds_only_built_in_stages(small_run: dict[str, An
     model = mlflow.spark.load_model("models:/churn@champion")
 
     assert {type(stage).__module__.split(".")[1] for stage in model.stages} == {"ml"}
+
+
+def test_the_registered_model_tells_what_it_reads_and_needs_and_which_report_is_its_own(
+    small_run: dict[str, Any],
+) -> None:
+    mlflow.set_tracking_uri(f"sqlite:///{small_run['warehouse']}/mlflow.db")
+    signature = mlflow.models.get_model_info("models:/churn@champion").signature
+    folder = Path(mlflow.artifacts.download_artifacts("models:/churn@champion"))
+    version = mlflow.MlflowClient().get_model_version_by_alias("churn", "champion")
+
+    assert {"minutes_30", "plan", "messages_90"} <= set(signature.inputs.input_names())
+    assert signature.outputs.input_names() == ["probability"]
+    assert f"pyspark=={pyspark.__version__}" in (folder / "requirements.txt").read_text().splitlines()
+    assert version.tags["report_sha256"] == hashlib.sha256(Path(small_run["report"]).read_bytes()).hexdigest()
 
 
 def test_the_report_is_one_file_without_links_outward(small_run: dict[str, Any]) -> None:
