@@ -144,3 +144,8 @@ def test_the_entry_points_in_order_each_a_process_do_what_one_run_does(
         assert found["metrics"][kind] == {name: pytest.approx(value, rel=1e-9) for name, value in values.items()}, kind
     assert found["model"] == small_run["model"]
     assert found["tables"].keys() == small_run["tables"].keys()  # type: ignore[attr-defined]
+
+    for job, told in (("monitor", "window"), ("retrain", "decision")):  # as they are scheduled, with nobody to ask
+        done = installed("churn", "job", job, "--json", "--warehouse", tmp_path / "w", *SMALL)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert json.loads(done.stdout)["steps"][0][told]
