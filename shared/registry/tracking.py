@@ -62,6 +62,7 @@ def connect(config: RunConfig, experiment: str) -> MlflowClient:
         EnvironmentProblem: the store cannot be opened.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # --json prints one object and no more
     logging.getLogger("alembic").setLevel(logging.ERROR)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     folder = local_folder(config)
