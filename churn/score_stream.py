@@ -88,7 +88,7 @@ class _Taker:
         self.tables = tables_of(trained)
         self.activity = _ACTIVITY[trained.shape]
         self.newest: date | None = None
-        self.model: tuple[int, Scorer, ChurnConfig] | None = None
+        self.model: tuple[tuple[int, str], Scorer, ChurnConfig] | None = None
 
     def take(self, lines: DataFrame, batch: Batch) -> dict[str, int]:
         strays = self.warehouse.table(STRAYS)
@@ -191,13 +191,14 @@ class _Taker:
         return self.newest if newest is None else newest + timedelta(days=1)
 
     def _model(self, version: int, run_id: str) -> tuple[Scorer, ChurnConfig]:
-        if self.model is None or self.model[0] != version:
+        # A registered model that is deleted and trained anew counts from 1 again.
+        if self.model is None or self.model[0] != (version, run_id):
             found = versions.at_version(self.client, MODEL, version, run_id)
             training = documents.logged(found, "training")
             inputs = Inputs.of(training["inputs"])
             scorer = Scorer(models.load(found), inputs, training["typical"], self.config.scoring.reasons)
             config = as_trained(documents.logged(found, "config"), self.config)
-            self.model = (version, scorer, config)
+            self.model = ((version, run_id), scorer, config)
         return self.model[1:]
 
 

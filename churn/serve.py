@@ -46,7 +46,7 @@ def serve(config: ChurnConfig, run_id: str) -> None:
     service = Service(source, config.serving, OnlineMetrics(MODEL))
 
     def listening(address: str) -> None:
-        print(f"churn  version {service.served.version} answers at {address}", flush=True)  # noqa: T201 - its output
+        print(f"churn  version {service.served.version.number} answers at {address}", flush=True)  # noqa: T201 - its output
 
     server.run(service, keys, listening)
 

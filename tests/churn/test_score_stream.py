@@ -8,25 +8,31 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.ml import PipelineModel
 from pyspark.sql import SparkSession
 
+from churn.config import ChurnConfig
 from churn.features import FEATURES, SPLIT
 from churn.jobs import JOBS
 from churn.schema import SUPPORT
-from churn.score_stream import SCORES
+from churn.score_stream import SCORES, _Taker
 from churn.train import MODEL
+from shared.core.config import redacted
+from shared.core.errors import ModelError
 from shared.core.run import RunConfig
 from shared.delta.read import read
 from shared.delta.tables import Warehouse, exists
 from shared.deploy.online import bundle
 from shared.deploy.online.bundle import OnlineModel
 from shared.deploy.online.requests import Requests
-from shared.registry import files, tracking, versions
+from shared.features.sql_steps import adding
+from shared.registry import files, models, tracking, versions
 from tests.churn.conftest import SMALL, Churn
 from tests.churn.streams import (
     END,
@@ -204,6 +210,41 @@ def test_a_stream_that_waits_ends_when_told_and_finishes_its_batch(
     assert process.returncode == 0
     assert json.loads(answer)["steps"][0]["customers_scored"] == 3
     assert len(scores(spark, warehouse)) == 3
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[tracking.MlflowClient]:
+    yield tracking.connect(ChurnConfig(warehouse=str(tmp_path)), MODEL)
+    tracking.mlflow.set_tracking_uri(None)
+    tracking.mlflow.set_registry_uri(None)
+
+
+def test_a_model_that_was_trained_anew_under_the_same_number_scores_from_the_next_batch_on(
+    spark: SparkSession, registry: tracking.MlflowClient, tmp_path: Path
+) -> None:
+    config = ChurnConfig(warehouse=str(tmp_path))
+
+    def trained(probability: float) -> str:
+        documents = {
+            "config": redacted(config),
+            "training": {"inputs": {"numeric": [], "categorical": []}, "typical": {}},
+        }
+        model = PipelineModel([adding([f"{probability}D AS probability"])])
+        with tracking.training_run(config, f"always-{probability}", {}) as run:
+            assert models.register(registry, run, MODEL, model, documents=documents).version == 1
+        return str(run.info.run_id)
+
+    def probability(run_id: str) -> float:
+        scorer, _ = taker._model(1, run_id)
+        return float(scorer.model.transform(spark.range(1)).first()["probability"])
+
+    taker = _Taker(spark, config, registry, config)
+    first = trained(0.25)
+    assert probability(first) == 0.25
+    registry.delete_registered_model(MODEL)
+    assert probability(trained(0.5)) == 0.5
+    with pytest.raises(ModelError, match="MODEL_MISSING"):  # what a batch that comes again was decided with
+        taker._model(1, first)
 
 
 def test_a_stream_that_is_not_described_or_has_nobody_to_score_is_refused(

@@ -90,7 +90,7 @@ def build(service: Service, keys: Sequence[str]) -> FastAPI:
         return JSONResponse(
             {
                 "name": served.name,
-                "version": served.version,
+                "version": served.version.number,
                 "threshold": served.threshold,
                 "decisions": contract.decisions,
                 "features": dict(contract.inputs),
@@ -113,7 +113,7 @@ def build(service: Service, keys: Sequence[str]) -> FastAPI:
 
     @app.get("/ready", summary="A model is loaded and requests are answered.")
     async def ready() -> dict[str, Any]:
-        return {"status": "ready", "version": service.served.version}
+        return {"status": "ready", "version": service.served.version.number}
 
     @app.get("/metrics", summary="Figures for Prometheus.")
     async def metrics() -> Response:

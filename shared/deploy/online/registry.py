@@ -8,7 +8,7 @@ from shared.core.errors import ModelError
 from shared.core.run import RunConfig
 from shared.deploy.online import bundle, compared
 from shared.deploy.online.bundle import Contract, OnlineModel
-from shared.deploy.online.service import Served
+from shared.deploy.online.service import Served, Version
 from shared.registry import documents, files, tracking, versions
 from shared.registry.versions import Registered
 
@@ -33,29 +33,30 @@ class RegistrySource:
         self._name, self._alias, self._threshold = name, alias, threshold
         self._require_parity = require_parity
 
-    def newest(self) -> int:
+    def newest(self) -> Version:
         """Return the version that the alias names.
 
         Raises:
             ModelError: MODEL_MISSING.
             EnvironmentProblem: the registry cannot say.
         """
-        return versions.find(self._client, self._name, self._alias).version
+        found = versions.find(self._client, self._name, self._alias)
+        return Version(found.version, found.run.info.run_id)
 
-    def load(self, version: int) -> Served:
+    def load(self, version: Version) -> Served:
         """Return the model of a version, every file of it verified.
 
         Raises:
-            ModelError: MODEL_MISSING, MODEL_TAMPERED, MODEL_INCOMPLETE (it was not exported), BUNDLE_UNREADABLE,
-                DOCUMENT_CHANGED, EXPORT_NOT_COMPARED, EXPORT_MISMATCH.
+            ModelError: MODEL_MISSING (also when the number is another run's by now), MODEL_TAMPERED, MODEL_INCOMPLETE
+                (it was not exported), BUNDLE_UNREADABLE, DOCUMENT_CHANGED, EXPORT_NOT_COMPARED, EXPORT_MISMATCH.
             EnvironmentProblem: the registry cannot be read.
         """
-        found = versions.at_version(self._client, self._name, version)
+        found = versions.at_version(self._client, self._name, *version)
         with files.fetched(found, bundle.FOLDER) as folder:
             model = OnlineModel.read(folder)
         if self._require_parity:
             compared.refuse(_parity(found))
-        return Served(found.name, found.version, model, self._threshold(model.contract, found))
+        return Served(found.name, version, model, self._threshold(model.contract, found))
 
 
 def _parity(model: Registered) -> compared.Parity:

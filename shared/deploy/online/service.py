@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
 from shared.core.errors import AcceleratorError
@@ -22,6 +22,16 @@ _LOG = get_logger("online")
 _LONGEST_REST = 64  # polls
 
 
+class Version(NamedTuple):
+    """A version of a registered model: its number, and the run that trained it.
+
+    The number alone does not tell: a registered model that was deleted and made anew counts from 1 again.
+    """
+
+    number: int
+    run_id: str
+
+
 @dataclass(frozen=True)
 class Served:
     """A loaded model.
@@ -33,7 +43,7 @@ class Served:
     """
 
     name: str
-    version: int
+    version: Version
     model: OnlineModel
     threshold: float
 
@@ -49,11 +59,11 @@ class Current:
 class Source(Protocol):
     """Where models come from."""
 
-    def newest(self) -> int:
+    def newest(self) -> Version:
         """Return the version that is to be served."""
         ...
 
-    def load(self, version: int) -> Served:
+    def load(self, version: Version) -> Served:
         """Return the verified model of a version."""
         ...
 
@@ -79,8 +89,8 @@ class Service:
 
     def _take(self, served: Served) -> None:
         self.current = Current(served, Requests(served.model.contract, self.config.max_rows, self.config.max_text))
-        self.metrics.took(served.name, served.version)
-        _LOG.info("model served", extra={"model": served.name, "version": served.version})
+        self.metrics.took(served.name, served.version.number)
+        _LOG.info("model served", extra={"model": served.name, **_logged(served.version)})
 
     async def follow(self) -> None:
         """Ask for the newest version again and again, and take it; until it is cancelled."""
@@ -103,7 +113,7 @@ class Service:
             self._bad.note(newest)
             self.metrics.refused()
             code = error.code if isinstance(error, AcceleratorError) else type(error).__name__
-            _LOG.error("model not changed", extra={"code": code, "reason": str(error), "version": newest})
+            _LOG.error("model not changed", extra={"code": code, "reason": str(error), **_logged(newest)})
             return False
         self._bad = _Bad()
         return True
@@ -142,7 +152,7 @@ class Service:
                 "probability": probability,
                 "decision": above if probability >= served.threshold else below,
                 "reasons": [_as_dict(reason) for reason in reasons],
-                "model": {"name": served.name, "version": served.version},
+                "model": {"name": served.name, "version": served.version.number},
             }
             for row, (probability, reasons) in zip(asked, scored, strict=True)
         ]
@@ -152,15 +162,15 @@ class Service:
 class _Bad:
     """A version that was refused, and for how many polls it is left alone."""
 
-    version: int | None = None
+    version: Version | None = None
     tries: int = 0
     rest: int = 0
 
-    def note(self, version: int | None) -> None:
+    def note(self, version: Version | None) -> None:
         self.tries = self.tries + 1 if version == self.version else 1
         self.version, self.rest = version, min(2 ** (self.tries - 1), _LONGEST_REST)
 
-    def rests(self, version: int) -> bool:
+    def rests(self, version: Version) -> bool:
         if version != self.version or not self.rest:
             return False
         self.rest -= 1
@@ -174,6 +184,10 @@ def as_json(content: Any) -> bytes:
     b'{"\\xc3\\xa9":1}'
     """
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _logged(version: Version | None) -> dict[str, Any]:
+    return {"version": version and version.number, "model_run_id": version and version.run_id}
 
 
 def _as_dict(reason: Reason) -> dict[str, Any]:

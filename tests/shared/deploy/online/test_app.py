@@ -17,7 +17,7 @@ from shared.deploy.online.app import build
 from shared.deploy.online.bundle import OnlineModel
 from shared.deploy.online.metrics import OnlineMetrics
 from shared.deploy.online.requests import Asked, RequestRefused
-from shared.deploy.online.service import Served, Service
+from shared.deploy.online.service import Served, Service, Version
 from shared.deploy.online.settings import ServingConfig
 from tests.shared.deploy.online.conftest import CONTRACT, graph
 
@@ -29,17 +29,17 @@ class Models:
     """A registry of two versions, of which the second may be bad."""
 
     def __init__(self) -> None:
-        self.version = 1
+        self.version, self.run_id = 1, "first"
         self.tail = "0.0D"
         self.problem: Exception | None = None
 
-    def newest(self) -> int:
-        return self.version
+    def newest(self) -> Version:
+        return Version(self.version, self.run_id)
 
-    def load(self, version: int) -> Served:
+    def load(self, version: Version) -> Served:
         if self.problem:
             raise self.problem
-        model = OnlineModel(CONTRACT, graph(slope=2.0 * version, tail=self.tail))
+        model = OnlineModel(CONTRACT, graph(slope=2.0 * version.number, tail=self.tail))
         return Served("example", version, model, CONTRACT.threshold)
 
 
@@ -216,6 +216,17 @@ def test_the_next_model_takes_over_without_a_restart(ask: Ask, service: Service,
     assert 'accelerators_online_model_info{name="example",version="1"' not in ask("GET", "/metrics").text
 
 
+def test_a_model_that_was_trained_anew_under_the_same_number_takes_over(
+    ask: Ask, service: Service, models: Models
+) -> None:
+    models.run_id, models.tail = "second", "1.0D"
+
+    assert asyncio.run(service.refresh())
+    answer = ask("POST", "/score", json={"features": ROW}).json()
+    assert (answer["model"]["version"], answer["probability"]) == (1, pytest.approx(1 / (1 + math.exp(-3))))
+    assert not asyncio.run(service.refresh())
+
+
 def test_a_bad_model_never_takes_the_place_of_one_that_answers(ask: Ask, service: Service, models: Models) -> None:
     models.version, models.problem = 2, ModelError("MODEL_TAMPERED", "It was changed.")
 
@@ -333,7 +344,7 @@ def test_a_request_is_checked_and_answered_by_one_model(service: Service, models
     body = json.dumps({"rows": [{"features": ROW}]}).encode()
 
     assert json.loads(service.answer(body, bulk=True))["rows"][0]["model"]["version"] == 1
-    assert service.served.version == 2
+    assert service.served.version.number == 2
 
 
 def test_the_description_is_made_once_for_a_model(ask: Ask, service: Service, models: Models) -> None:
@@ -371,7 +382,7 @@ def test_whatever_happens_the_registry_is_followed_on(problem: Exception) -> Non
     def mended() -> bool:
         if (figure(service, "accelerators_online_model_refused_total") or 0) >= 2:
             source.problem = None
-        return service.served.version == 2
+        return service.served.version.number == 2
 
     asyncio.run(followed(service, mended))
 
@@ -388,9 +399,11 @@ def test_a_version_that_was_refused_is_asked_for_ever_less_often_until_there_is_
     assert asyncio.run(refreshed(1 + 2 + 3 + 5)) == 4  # the first, and after 1, 2 and 4 that were left out
     models.version = 3
     assert asyncio.run(refreshed(1)) == 5
+    models.run_id = "second"
+    assert asyncio.run(refreshed(1)) == 6
     models.version, models.problem = 4, None
     asyncio.run(refreshed(1))
-    assert service.served.version == 4
+    assert service.served.version.number == 4
 
 
 @pytest.mark.parametrize("setting", [{"port": 70_000}, {"tolerance": 0.5}, {"parity_rows": 1}])

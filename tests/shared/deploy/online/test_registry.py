@@ -16,6 +16,7 @@ from shared.core.run import RunConfig
 from shared.deploy.export.publish import exporter
 from shared.deploy.online import bundle
 from shared.deploy.online.registry import RegistrySource
+from shared.deploy.online.service import Served, Version
 from shared.features.sql_steps import adding
 from shared.registry import documents, files, models, tracking, versions
 from shared.registry.tracking import MlflowClient
@@ -25,7 +26,7 @@ from tests.shared.deploy.online.conftest import CONTRACT, graph
 PASSED = {"rows": 1_050, "edge_rows": 50, "largest_difference": 1e-12, "tolerance": 1e-5}
 
 
-def champion(
+def challenger(
     spark: SparkSession,
     client: MlflowClient,
     config: RunConfig,
@@ -33,7 +34,7 @@ def champion(
     *,
     exported: bool = True,
     parity: dict[str, Any] | None = PASSED,
-) -> int:
+) -> Version:
     rows = spark.createDataFrame([], "visits bigint, is_new boolean")
     term = f"{slope}D * CAST(`visits` AS DOUBLE) + 0.25D * CAST(`is_new` AS DOUBLE)"
     derive = exporter(
@@ -51,8 +52,15 @@ def champion(
         )
     if parity is not None:
         documents.add(made, "evaluation", {"parity": parity})
-    versions.point(client, "things", models.CHAMPION, made.version)
-    return made.version
+    return Version(made.version, run.info.run_id)
+
+
+def champion(
+    spark: SparkSession, client: MlflowClient, config: RunConfig, slope: float, *, exported: bool = True
+) -> Version:
+    made = challenger(spark, client, config, slope, exported=exported)
+    versions.point(client, "things", models.CHAMPION, made.number)
+    return made
 
 
 @pytest.fixture
@@ -74,11 +82,16 @@ def source(config: RunConfig, **options: bool) -> RegistrySource:
     return RegistrySource(config, "things", models.CHAMPION, lambda contract, run: contract.threshold, **options)
 
 
+def loaded(config: RunConfig, **options: bool) -> Served:
+    found = source(config, **options)
+    return found.load(found.newest())
+
+
 def test_the_champion_is_served_and_the_next_one_after_it(
     spark: SparkSession, client: MlflowClient, config: RunConfig
 ) -> None:
     first = champion(spark, client, config, 0.1)
-    served = source(config).load(source(config).newest())
+    served = loaded(config)
 
     assert (served.name, served.version, served.threshold) == ("things", first, 0.4)
     assert served.model.contract.inputs == {"visits": "int", "is_new": "boolean"}
@@ -93,6 +106,20 @@ def test_the_champion_is_served_and_the_next_one_after_it(
     ):  # the one that is asked for, whatever the alias names by now
         model = source(config).load(version).model
         assert model.probabilities([{"visits": 3, "is_new": False}]).tolist() == pytest.approx([expected])
+
+
+def test_a_model_that_was_deleted_and_trained_anew_is_another_version_of_the_same_number(
+    spark: SparkSession, client: MlflowClient, config: RunConfig
+) -> None:
+    first = champion(spark, client, config, 0.1)
+    client.delete_registered_model("things")
+    second = champion(spark, client, config, 0.2)
+
+    assert (first.number, second.number) == (1, 1)
+    assert source(config).newest() == second != first
+    assert source(config).load(second).version == second
+    with pytest.raises(ModelError, match="MODEL_MISSING"):
+        source(config).load(first)
 
 
 def test_a_changed_graph_is_not_served(spark: SparkSession, client: MlflowClient, config: RunConfig) -> None:
@@ -134,15 +161,15 @@ def test_a_model_that_was_not_found_to_answer_as_spark_does_is_not_served(
         ({**PASSED, "largest_difference": math.nan}, "EXPORT_MISMATCH"),
     ]
     with pytest.raises(ModelError, match="EXPORT_NOT_COMPARED"):  # no evaluation yet
-        source(config).load(1)
+        loaded(config)
     for parity, code in cases:
         documents.add(registered, "evaluation", {"parity": parity})
         with pytest.raises(ModelError) as refusal:
-            source(config).load(1)
+            loaded(config)
         assert refusal.value.code == code, parity
-        assert source(config, require_parity=False).load(1).version == 1
+        assert loaded(config, require_parity=False).version.number == 1
     documents.add(registered, "evaluation", {"parity": PASSED})
-    assert source(config).load(1).version == 1
+    assert loaded(config).version.number == 1
 
 
 def test_the_evaluation_of_another_model_in_its_place_proves_nothing(registered: Registered, config: RunConfig) -> None:
@@ -151,7 +178,7 @@ def test_the_evaluation_of_another_model_in_its_place_proves_nothing(registered:
     file.write_text(json.dumps({"parity": PASSED}))  # whoever may write where files lie can
 
     with pytest.raises(ModelError, match="DOCUMENT_CHANGED"):
-        source(config).load(1)
+        loaded(config)
 
 
 def test_a_model_leaves_no_files_behind_whether_it_is_taken_or_not(
@@ -159,7 +186,7 @@ def test_a_model_leaves_no_files_behind_whether_it_is_taken_or_not(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    source(config, require_parity=False).load(1)
+    loaded(config, require_parity=False)
     with pytest.raises(ModelError):
-        source(config).load(1)
+        loaded(config)
     assert not list(tmp_path.glob("model-*"))

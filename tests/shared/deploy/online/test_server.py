@@ -22,7 +22,7 @@ import sys, time
 from shared.deploy.online import server
 from shared.deploy.online.bundle import OnlineModel
 from shared.deploy.online.metrics import OnlineMetrics
-from shared.deploy.online.service import Served, Service
+from shared.deploy.online.service import Served, Service, Version
 from shared.deploy.online.settings import ServingConfig
 from tests.shared.deploy.online.conftest import CONTRACT, graph
 
@@ -32,8 +32,8 @@ class Slow(OnlineModel):
         return super().explained(rows, count)
 
 class One:
-    def newest(self): return 1
-    def load(self, version): return Served("example", 1, Slow(CONTRACT, graph()), 0.5)
+    def newest(self): return Version(1, "run")
+    def load(self, version): return Served("example", version, Slow(CONTRACT, graph()), 0.5)
 
 config = ServingConfig(port=0, insecure_local=True)
 server.run(Service(One(), config, OnlineMetrics("example")), [], lambda address: print(address, flush=True))
