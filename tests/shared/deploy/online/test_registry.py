@@ -2,28 +2,63 @@
 
 import json
 import math
+import subprocess
+import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+import httpx
 import pytest
 from pyspark.ml import PipelineModel
 from pyspark.sql import SparkSession
 
 from shared.core.errors import ModelError
 from shared.core.run import RunConfig
+from shared.delta.tables import Warehouse
 from shared.deploy.export.publish import exporter
 from shared.deploy.online import bundle
 from shared.deploy.online.registry import RegistrySource
 from shared.deploy.online.service import Served, Version
 from shared.features.sql_steps import adding
-from shared.registry import documents, files, models, tracking, versions
+from shared.registry import documents, files, models, promotion, tracking, versions
+from shared.registry.gates import Gate, Verdict
 from shared.registry.tracking import MlflowClient
 from shared.registry.versions import Registered
 from tests.shared.deploy.online.conftest import CONTRACT, graph
 
 PASSED = {"rows": 1_050, "edge_rows": 50, "largest_difference": 1e-12, "tolerance": 1e-5}
+
+PROGRAM = """
+import sys
+from shared.core.run import RunConfig
+from shared.deploy.online import server
+from shared.deploy.online.metrics import OnlineMetrics
+from shared.deploy.online.registry import RegistrySource
+from shared.deploy.online.service import Service
+from shared.deploy.online.settings import ServingConfig
+
+source = RegistrySource(RunConfig(warehouse=sys.argv[1]), "things", "champion", lambda contract, run: contract.threshold)
+config = ServingConfig(port=0, insecure_local=True, poll_seconds=0.1)
+server.run(Service(source, config, OnlineMetrics("things")), [], lambda address: print(address, flush=True))
+"""
+
+
+@contextmanager
+def serving(warehouse: str) -> Iterator[httpx.Client]:
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, warehouse], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        with httpx.Client(base_url=process.stdout.readline().strip(), timeout=60) as http:
+            yield http
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
 
 
 def challenger(
@@ -106,6 +141,34 @@ def test_the_champion_is_served_and_the_next_one_after_it(
     ):  # the one that is asked for, whatever the alias names by now
         model = source(config).load(version).model
         assert model.probabilities([{"visits": 3, "is_new": False}]).tolist() == pytest.approx([expected])
+
+
+def test_a_service_that_runs_follows_a_promotion_and_a_rollback(
+    spark: SparkSession, client: MlflowClient, config: RunConfig
+) -> None:
+    warehouse = Warehouse(config.warehouse)
+    verdict = Verdict((Gate("gain", True, "better", {}),), table_version=3)
+    champion(spark, client, config, 0.1)
+    with serving(config.warehouse) as http:
+
+        def answer() -> tuple[int, float]:
+            answered = http.post("/score", json={"features": {"visits": 3, "is_new": False}}).raise_for_status().json()
+            return answered["model"]["version"], round(answered["probability"], 9)
+
+        def becomes(expected: tuple[int, float]) -> bool:
+            deadline = time.monotonic() + 60
+            while answer() != expected and time.monotonic() < deadline:
+                time.sleep(0.05)
+            return answer() == expected
+
+        assert answer() == (1, 0.3)
+        challenger(spark, client, config, 0.2)
+        time.sleep(0.3)
+        assert answer() == (1, 0.3)  # a challenger alone changes nothing
+        promotion.promote(spark, warehouse, client, "things", "p", lambda *_: verdict)
+        assert becomes((2, 0.6))
+        promotion.rollback(spark, warehouse, client, "things", "r")
+        assert becomes((1, 0.3))
 
 
 def test_a_model_that_was_deleted_and_trained_anew_is_another_version_of_the_same_number(
