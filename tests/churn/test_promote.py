@@ -69,13 +69,15 @@ def stored(model: models.Registered) -> Path:
 
 @pytest.mark.slow
 def test_what_is_no_better_or_was_not_evaluated_is_refused_and_the_ledger_says_so(telco: Telco) -> None:
-    test = documents.added(telco.champion, "evaluation")["test"]
+    evaluation = documents.added(telco.champion, "evaluation")
+    test, parity = evaluation["test"], evaluation["parity"]
     variants: list[tuple[str, dict[str, Any] | None, str]] = [
         ("same", {}, "gain: log_loss better by 0"),
         ("empty", {"test": {}}, "evaluation: test.rows is None"),
         ("nan", {"test": {**test, "log_loss": math.nan}}, "test.log_loss is nan"),
         ("unsliced", {"slices": {}}, "slice contract is missing"),
         ("old", {"features_version": -1}, "newest_table: made on version -1"),
+        ("hardly", {"parity": {**parity, "rows": parity["edge_rows"] + 999}}, "on 999 rows beside edge cases"),
         ("another's", None, "evaluation: there is none"),
     ]
     for name, changed, message in variants:

@@ -89,7 +89,9 @@ def test_the_evaluation_holds_the_comparison_with_spark(telco_run: dict[str, Any
     evaluation = documents.added(model, "evaluation")
 
     parity = evaluation["parity"]
-    assert parity["rows"] > parity["edge_rows"] > 20
+    assert parity["rows"] - parity["edge_rows"] == 1_000  # of 500 customers
+    assert parity["drawn_rows"] == 500
+    assert parity["edge_rows"] > 20
     assert parity["largest_difference"] < 1e-9
 
 

@@ -1,10 +1,12 @@
 """Does the exported model answer what Spark answers? On real rows, and on the rows that break exporters.
 
-Both engines get the same local rows, so that nothing but the model differs. Beyond the tolerance the gates refuse to promote
+A table with fewer rows than are needed is filled up with drawn ones: each feature takes a value of any of its rows, so that
+they meet in new combinations. Both engines get the same local rows, so that nothing but the model differs. Beyond the tolerance the gates refuse to promote
 the model, and the service to serve it (`shared.deploy.online.compared`).
 """
 
 import math
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -27,6 +29,7 @@ from pyspark.sql.types import (
 
 from shared.deploy.online.bundle import OnlineModel
 from shared.deploy.online.compared import Parity
+from shared.registry.gates import PARITY_ROWS
 
 _ROW: Final = "_row"
 # Not beyond: there sums overflow by the order an engine adds in. The service refuses what is no finite number.
@@ -44,7 +47,7 @@ def compare(
     tolerance: float,
     order: Sequence[str],
 ) -> Parity:
-    """Score up to ``limit`` of ``rows`` and the edge cases made from the first of them with both models.
+    """Score up to ``limit`` of ``rows`` with both models, drawn ones up to `PARITY_ROWS`, and edge cases made from the first.
 
     Args:
         spark_model: adds the column `online.contract.output`.
@@ -58,8 +61,9 @@ def compare(
     sampled = rows.orderBy(F.xxhash64(*order), *order).limit(limit).select(*names)
     schema = StructType([StructField(field.name, field.dataType, True) for field in sampled.schema])
     real = [row.asDict() for row in sampled.collect()]  # at most ``limit`` rows
+    drawn = list(_drawn(real, PARITY_ROWS - len(real)))
     edges = list(_edges(real[0], schema)) if real else []
-    compared = real + edges
+    compared = real + drawn + edges
     if not compared:
         return Parity(rows=0, edge_rows=0, largest_difference=math.inf, tolerance=tolerance)
     output = online.contract.output
@@ -71,7 +75,20 @@ def compare(
     expected = {row[_ROW]: row[output] for row in scored}
     found = online.probabilities(compared).tolist()
     differences = [_difference(expected.get(place), value) for place, value in enumerate(found)]
-    return Parity(rows=len(compared), edge_rows=len(edges), largest_difference=max(differences), tolerance=tolerance)
+    return Parity(
+        rows=len(compared),
+        edge_rows=len(edges),
+        drawn_rows=len(drawn),
+        largest_difference=max(differences),
+        tolerance=tolerance,
+    )
+
+
+def _drawn(rows: Sequence[Mapping[str, Any]], count: int) -> Iterator[dict[str, Any]]:
+    """Give ``count`` rows, each value from any of ``rows``; the same rows give the same, and none give none."""
+    draw = random.Random(0)
+    for _ in range(count if rows else 0):
+        yield {name: draw.choice(rows)[name] for name in rows[0]}
 
 
 def _edges(row: Mapping[str, Any], schema: StructType) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from shared.core.config import Settings
 from shared.core.references import is_reference, refused
-from shared.deploy.online.compared import TOLERANCE
+from shared.registry.gates import PARITY_ROWS, PARITY_TOLERANCE
 
 
 class ServingConfig(Settings):
@@ -14,10 +14,10 @@ class ServingConfig(Settings):
 
     Args:
         export: `train` also exports the model; False where it is only scored in batches.
-        parity_rows: rows on which the export is compared with Spark, beside rows with nulls, unseen levels and
-            extremes; all of them where the table has fewer.
+        parity_rows: rows of the table on which the export is compared with Spark, or all where it has fewer; beside
+            edge cases and, where they are fewer than 1,000, rows drawn from their values up to that.
         tolerance: largest difference of a probability that is accepted.
-        require_parity: serve only a model whose evaluation holds such a comparison, within 1e-5.
+        require_parity: serve only a model whose evaluation holds such a comparison, within 1e-5, on at least 1,000 rows.
         host, port: where the service listens; port 0 takes a free one.
         keys: references (``env:NAME``, ``file:/path``) to the keys that are let in; several, so that one can be changed.
         insecure_local: let everybody in; only on the loopback address.
@@ -33,8 +33,8 @@ class ServingConfig(Settings):
     """
 
     export: bool = True
-    parity_rows: int = Field(2_000, ge=1_000)
-    tolerance: float = Field(TOLERANCE, gt=0.0, le=TOLERANCE)
+    parity_rows: int = Field(2_000, ge=PARITY_ROWS)
+    tolerance: float = Field(PARITY_TOLERANCE, gt=0.0, le=PARITY_TOLERANCE)
     require_parity: bool = True
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535)

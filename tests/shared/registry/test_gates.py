@@ -22,7 +22,7 @@ GOOD: dict[str, Any] = {
     },
     "baseline": {"auc": 0.5, "log_loss": 0.33},
     "slices": {"plan": [{"slice": "basic", "rows": 900, "observed": 0.1, "predicted": 0.1, "auc": None}]},
-    "parity": {"rows": 1000, "largest_difference": 1e-7, "tolerance": 1e-5},
+    "parity": {"rows": 1040, "edge_rows": 40, "largest_difference": 1e-7, "tolerance": 1e-5},
 }
 BETTER = Comparison(
     metric="log_loss",
@@ -109,6 +109,9 @@ def test_the_first_model_has_to_beat_the_baseline_alone() -> None:
         ("baseline.auc", {"evaluation", "baseline"}),
         ("parity", {"online_parity"}),
         ("parity.rows", {"online_parity"}),
+        ("parity.edge_rows", {"online_parity"}),
+        ("parity.largest_difference", {"online_parity"}),
+        ("parity.tolerance", {"online_parity"}),
     ],
 )
 def test_what_is_missing_empty_or_no_number_fails(path: str, gates: set[str]) -> None:
@@ -222,6 +225,16 @@ def test_an_export_that_differs_fails_unless_nobody_is_served_with_it() -> None:
 
     assert failed(judge(differing)) == ["online_parity"]
     assert judge(differing, {"online_parity": False}).passed
+    lenient = {**GOOD["parity"], "largest_difference": 2e-5, "tolerance": 0.5}
+    assert failed(judge(changed("parity", lenient))) == ["online_parity"]
+
+
+def test_an_export_that_was_compared_on_few_rows_fails_however_many_edge_cases_there_were() -> None:
+    few = judge(changed("parity", {**GOOD["parity"], "rows": 1999, "edge_rows": 1000}))
+
+    assert failed(few) == ["online_parity"]
+    assert "on 999 rows beside edge cases, at least 1000 are needed" in few.reason
+    assert judge(changed("parity", {**GOOD["parity"], "rows": 2000, "edge_rows": 1000})).passed
 
 
 def test_no_gates_are_no_pass() -> None:

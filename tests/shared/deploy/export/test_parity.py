@@ -61,10 +61,45 @@ def test_an_export_of_the_model_itself_is_accepted(rows: DataFrame, tmp_path: Pa
 
     found = compared(model, exported(model, tmp_path / "model"), rows)
 
-    assert found.rows == 30 + found.edge_rows
+    assert (found.rows - found.edge_rows, found.drawn_rows) == (1_000, 970)
     assert found.edge_rows > 20  # nulls, extremes, unseen levels of each of the four
     assert found.largest_difference < 1e-12
     verdict.refuse(found)
+
+
+def test_a_large_table_is_compared_on_its_own_rows_alone(spark: SparkSession, rows: DataFrame, tmp_path: Path) -> None:
+    model = pipeline().fit(rows)
+    many = spark.range(1_100).selectExpr(
+        "int(id)", "id / 3.0D AS x", "int(id % 5) AS visits", "true AS is_new", "'a' AS plan"
+    )
+
+    found = parity.compare(model, exported(model, tmp_path / "model"), many, limit=1_050, tolerance=1e-5, order=["id"])
+
+    assert (found.rows - found.edge_rows, found.drawn_rows) == (1_050, 0)
+
+
+def test_a_difference_that_only_values_of_several_rows_together_show_is_found(
+    rows: DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = "`plan` = 'a' AND NOT `is_new` AND `x` > 5.0D AND `visits` < 2"
+    model, other = pipeline(tail=f"IF({where}, 1.0D, 0.0D)").fit(rows), pipeline().fit(rows)
+    online = exported(other, tmp_path / "model")
+
+    assert compared(model, online, rows).largest_difference > 1e-3
+    monkeypatch.setattr(parity, "_drawn", lambda *_: [])
+    assert compared(model, online, rows).largest_difference < 1e-12  # no row and no edge case is such a one
+
+
+def test_rows_are_drawn_each_column_for_itself_and_the_same_again() -> None:
+    real = [{"x": place, "plan": str(place)} for place in range(20)]
+
+    drawn = list(parity._drawn(real, 500))
+
+    assert len(drawn) == 500
+    assert {row["x"] for row in drawn} == set(range(20)) == {int(row["plan"]) for row in drawn}
+    assert sum(str(row["x"]) == row["plan"] for row in drawn) < 100
+    assert drawn == list(parity._drawn(real, 500))
+    assert list(parity._drawn([], 500)) == list(parity._drawn(real, -1)) == []
 
 
 def test_an_export_of_another_model_is_refused(rows: DataFrame, tmp_path: Path) -> None:
