@@ -21,7 +21,7 @@ from churn.config import ChurnConfig, as_trained
 from churn.evaluate import sliced
 from churn.features import FEATURES, SPLIT
 from churn.ingest import QUALITY
-from churn.schema import LABEL, SNAPSHOT_DATE
+from churn.schema import LABEL, SNAPSHOT_DATE, STREAM_DECISIONS
 from churn.train import MODEL
 from shared.core import clock
 from shared.core.errors import DataError
@@ -49,7 +49,7 @@ _DOCUMENT = "baseline"
 
 @dataclass(frozen=True)
 class Standing:
-    """The champion, what is known of it, and the trend of the ingestions."""
+    """The champion, what is known of it, and the trend of what was put aside."""
 
     champion: models.Registered
     watched: Watched
@@ -125,7 +125,7 @@ def stand(spark: SparkSession, config: ChurnConfig, run_id: str) -> Standing:
     model = models.load(champion)
     inputs = Inputs.of(documents.logged(champion, "training")["inputs"])
     watched = _watched(spark, config, champion, model, inputs, rows)
-    rejected = quality.trend(spark, warehouse.table(QUALITY))
+    rejected = quality.trend(spark, warehouse.table(QUALITY), warehouse.table(STREAM_DECISIONS))
     found = look(
         rows,
         partial(_scored, model, inputs.text),

@@ -59,14 +59,14 @@ def _undelivered(spark: SparkSession, config: ChurnConfig, standing: Standing, r
 def _broken(standing: Standing, undelivered: str) -> DataError:
     found = standing.found
     broken = {each.subject for each in found.violations if (each.window, each.kind) == (found.newest, "data")}
-    # What ingestion put aside is of no column.
+    # What was put aside is of no column.
     may_be_right = broken & {each.name for each in standing.watched.bins}
     hint = " What is right as it is: --set monitoring.may_change=[COLUMN]." if may_be_right else ""
     return DataError(
         "RETRAIN_DATA_BROKEN",
         f"Window {found.condition.window}: {_why(found.condition, 'data')}.{undelivered}",
         "Data like those the champion was trained on.",
-        f"Mend the source and ingest again; the champion stays.{hint}",
+        f"Mend the source, then ingest again or let the stream go on; the champion stays.{hint}",
     )
 
 

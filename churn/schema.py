@@ -205,7 +205,7 @@ EVENT_LOG: tuple[Table, ...] = (CUSTOMERS, SUBSCRIPTIONS, USAGE, PAYMENTS, SUPPO
 """What a subscription business delivers, and what `churn.sample` generates, in the order of ingestion."""
 
 STREAM_DECISIONS = "ops_churn_stream"
-"""Table of what each batch of `score-stream` decided; where it is, the silver tables are fed by a stream."""
+"""Table of what each batch of `score-stream` decided; where it is, a stream feeds silver and quarantine."""
 
 
 def own_customers(columns: Mapping[str, str]) -> Table:

@@ -40,6 +40,7 @@ from shared.features.point_in_time import utc_date
 from shared.ingest import pipeline
 from shared.ingest.events import Landings, events_of, land_events
 from shared.ingest.landing import Batch, Landing, Taken, first_of
+from shared.monitoring import quality
 from shared.registry import documents, models, tracking, versions
 
 SCORES = "gold_churn_stream_scores"
@@ -95,9 +96,17 @@ class _Taker:
         taken, stray_count = land_events(self.spark, lines, batch, self._stages(), strays)
         written = sum(each.rows_written for each in taken.values())
         aside = sum(each.rows_quarantined for each in taken.values()) + stray_count
-        touched, scored = self._score(taken, batch) if written else (0, 0)
+        events, touched, scored = written + aside, 0, 0
+        if events:
+            decision = stream.decided_once(
+                self.spark,
+                self.warehouse.table(schema.STREAM_DECISIONS),
+                batch,
+                lambda: {quality.CHECKED: events, quality.REJECTED: aside, **(self._decide() if written else {})},
+            )
+            touched, scored = self._score(taken, batch, decision) if written else (0, 0)
         return {
-            "events": written + aside,
+            "events": events,
             "rows_written": written,
             "rows_quarantined": aside,
             "customers": touched,
@@ -123,14 +132,11 @@ class _Taker:
         newer_by = _NEWER_BY.get(table.name)
         return Landing(self.spark, events_of(label), table, self.warehouse, rules, key, newer_by, share)
 
-    def _score(self, taken: Mapping[str, Taken], batch: Batch) -> tuple[int, int]:
+    def _score(self, taken: Mapping[str, Taken], batch: Batch, decision: Mapping[str, Any]) -> tuple[int, int]:
         """Score the customers of the batch, and return how many they are and how many of them are at risk."""
         ids = [each.accepted.select(CUSTOMER_ID) for each in taken.values() if each.rows_written]
         customers = reduce(DataFrame.union, ids).distinct().persist()
         only, touched = _only(customers)
-        decision = stream.decided_once(
-            self.spark, self.warehouse.table(schema.STREAM_DECISIONS), batch, partial(self._decide)
-        )
         day = date.fromisoformat(decision["as_of_date"])
         self.newest = day
         scorer, config = self._model(decision["model_version"], decision["model_run_id"])

@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 from shared.core import clock
 from shared.core.columns import FAILURES, INGEST_ID, INGESTED_TS, RAW, SOURCE_FILE
 from shared.core.parallel import in_parallel
-from shared.delta.tables import TableRef
+from shared.delta.read import read
+from shared.delta.tables import TableRef, exists
 from shared.delta.write import append_once
 from shared.ingest import json_lines
 from shared.ingest.failures import Parsed, record_failure
@@ -47,7 +48,8 @@ def land_events(
         strays: quarantine of events that belong to no table.
 
     Returns:
-        Per table that had events what became of them, and the number of strays.
+        Per table that had events what became of them, and the number of strays; of a repeat the same as of the first
+        try.
     """
     known = [name for stage in stages for name in stage]
     is_object = F.is_valid_utf8(LINE) & F.json_object_keys(LINE).isNotNull()
@@ -67,7 +69,8 @@ def land_events(
             taken |= {name: each for name, each in zip(names, done, strict=True) if each is not None}
     finally:
         events.unpersist()
-    return taken, counts.get(None, 0)
+    # As for the tables, what was put aside before counts also when its file is gone.
+    return taken, _aside(spark, batch, strays) if batch.may_be_repeat else counts.get(None, 0)
 
 
 def _take(landing_of: Callable[[], Landing], events: DataFrame | None, name: str, batch: Batch) -> Taken | None:
@@ -80,6 +83,10 @@ def _take(landing_of: Callable[[], Landing], events: DataFrame | None, name: str
         return json_lines.parsed(own, landing.source, landing.table, landing.table.names)
 
     return landing.take(batch, parse)
+
+
+def _aside(spark: SparkSession, batch: Batch, strays: TableRef) -> int:
+    return read(spark, strays).where(F.col(INGEST_ID) == batch.ingest_id).count() if exists(spark, strays) else 0
 
 
 def _put_aside(events: DataFrame, batch: Batch, strays: TableRef) -> None:

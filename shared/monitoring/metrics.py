@@ -29,7 +29,7 @@ _GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "monitor_auc": ("AUC in the newest window with labels.", ()),
     "monitor_brier": ("Brier score in the newest window with labels.", ()),
     "monitor_ece": ("Calibration error in the newest window with labels.", ()),
-    "monitor_rows_rejected_ratio": ("Share of rows that the last ingestion put aside.", ()),
+    "monitor_rows_rejected_ratio": ("Share of rows put aside by the last ingestion, or on a stream's last day.", ()),
     "model_version": ("Version of the model that is watched.", ()),
 }
 

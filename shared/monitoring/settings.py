@@ -68,7 +68,7 @@ class MonitoringConfig(Settings):
         min_unseen: least share of values that the training rows did not have.
         min_auc_loss: least loss of AUC against the test rows of the evaluation.
         min_rate_error: least difference of the predicted and the observed rate.
-        min_quality_change: least rise of the share of rows that ingestion put aside.
+        min_quality_change: least rise of the share of rows that were put aside by an ingestion, or by a stream in a day.
         slices: at most so many values of a slice column, the most frequent of the training rows; all others are one slice.
         fail_on_alert: exit with code 3 when a new alert fires.
         sinks: where alerts go.

@@ -126,7 +126,7 @@ def look(
             model, are left out, since a table whose days move along every day would else be a new window every day.
         is_judged: rows whose label may count for performance; None for all. In tables split by customer, not those that
             taught the model.
-        rejected: what ingestions put aside, oldest first.
+        rejected: what was put aside, oldest first.
 
     Raises:
         ConfigError: as of `check_names`.

@@ -28,7 +28,7 @@ class MonitoringPage:
         model, run_id, created_ts, source: which model, run, moment (UTC) and data.
         found, watched: what monitoring found, and of what.
         settings: by which it was judged.
-        rejected: what ingestions put aside, oldest first.
+        rejected: what was put aside, oldest first.
     """
 
     title: str
@@ -132,7 +132,7 @@ def _headlines(page: MonitoringPage, judged: Sequence[Drift]) -> list[Headline]:
         cards.append(Headline("AUC with newest labels", f"{last.auc:.3f}", note))
     if page.rejected:
         last_in = page.rejected[-1]
-        note = f"of {number(last_in.checked)} rows of the last ingestion"
+        note = f"of {number(last_in.checked)} rows checked on {last_in.day}"
         cards.append(Headline("Rows put aside", percent(last_in.share), note))
     return cards
 
@@ -222,9 +222,9 @@ def _model(page: MonitoringPage, judged: Sequence[Drift], windows: Sequence[str]
 def _quality(rejected: Sequence[Rejected]) -> list[Figure]:
     if not rejected:
         return []
-    names = [f"{each.checked_ts:%Y-%m-%d}" for each in rejected]
+    names = [str(each.day) for each in rejected]
     drawn = figures.history(names, [("put aside", [each.share for each in rejected])], "share of rows", is_share=True)
-    return [Figure("Rows put aside by ingestions", drawn, "One point an ingestion, by the day it was made.")]
+    return [Figure("Rows put aside", drawn, "One point an ingestion, by the day it was made, or a day of a stream.")]
 
 
 def _slices(page: MonitoringPage) -> list[SliceRow]:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,7 @@ def test_nothing_is_trained_on_broken_data(spark: SparkSession, churn: Churn, wa
 
 
 def test_what_ingestion_put_aside_is_of_no_column_that_may_change() -> None:
-    day = datetime(2025, 1, 1, tzinfo=UTC)
-    trend = [Rejected(1, day, 10_000, 100), Rejected(2, day, 10_000, 400)]
+    trend = [Rejected(date(2025, 1, day), 10_000, bad) for day, bad in ((1, 100), (2, 400))]
     watched = Watched(ModelKey("m", 1, "r"), [ColumnBins("x", "numeric")], [], {}, LABEL, PROBABILITY)
     profiles = [Profile("2025-01-01", None, None, "x", 0, 0, ())]
     found = judge(profiles, [], {}, watched, MonitoringConfig(), rejected=trend)

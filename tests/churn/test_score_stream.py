@@ -9,29 +9,37 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.ml import PipelineModel
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from churn.config import ChurnConfig
 from churn.features import FEATURES, SPLIT
+from churn.ingest import QUALITY
 from churn.jobs import JOBS
-from churn.schema import SUPPORT
+from churn.monitor import stand
+from churn.pipeline import VERTICAL
+from churn.schema import STREAM_DECISIONS, SUPPORT
 from churn.score_stream import SCORES, _Taker
 from churn.train import MODEL
+from shared.core import clock
 from shared.core.config import redacted
 from shared.core.errors import ModelError
 from shared.core.run import RunConfig
 from shared.delta.read import read
 from shared.delta.tables import Warehouse, exists
+from shared.delta.write import overwrite
 from shared.deploy.online import bundle
 from shared.deploy.online.bundle import OnlineModel
 from shared.deploy.online.requests import Requests
 from shared.features.sql_steps import adding
+from shared.monitoring.quality import CHECKED, REJECTED, Rejected
+from shared.quality.suite import ANY_RULE
 from shared.registry import files, models, tracking, versions
 from tests.churn.conftest import SMALL, Churn
 from tests.churn.streams import (
@@ -122,6 +130,29 @@ def test_events_are_taken_once_and_change_the_scores_of_their_customers_alone(
 
 
 @pytest.mark.slow
+def test_what_a_stream_puts_aside_is_judged_like_what_ingestions_do(
+    spark: SparkSession, churn: Churn, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    rules = warehouse.table(QUALITY)
+    fails = F.when(F.col("rule") == ANY_RULE, F.col("checked_count")).otherwise(F.col("failed_count"))
+    overwrite(read(spark, rules).withColumn("failed_count", fails), rules, schema_may_change=True)
+    config = VERTICAL.config.load(*VERTICAL.layers(None), overrides=[f"warehouse={warehouse.root}"])
+    fine = [used(customer, 0) for customer in at_risk(spark, warehouse, 9)]
+    assert stand(spark, config, "before").found.condition.data_broken
+
+    points = []
+    for name, day, events in (("1.json", 1, fine), ("2.json", 2, ["no json", used("else", 0)] * 5)):
+        put(tmp_path / "events", name, events)
+        with clock.frozen(datetime(2027, 1, day, tzinfo=UTC)):
+            step(churn, "score-stream", warehouse, f"--set=stream.path={tmp_path / 'events'}")
+        standing = stand(spark, config, name)
+        points.append((standing.rejected[-1], standing.found.condition.data_broken))
+
+    assert points == [(Rejected(date(2027, 1, 1), 9, 0), False), (Rejected(date(2027, 1, 2), 10, 10), True)]
+    assert ("data", "ingestion") in {(alert.kind, alert.subject) for alert in standing.found.alerts}
+
+
+@pytest.mark.slow
 def test_kafka_a_folder_and_a_batch_give_the_same_scores(
     spark: SparkSession, churn: Churn, warehouse: Warehouse, kafka: Broker, tmp_path: Path
 ) -> None:
@@ -164,6 +195,7 @@ def test_a_stream_killed_at_five_points_leaves_the_tables_of_one_that_was_not(
 ) -> None:
     for number, day in enumerate(days_of(at_risk(spark, warehouse, 9))):
         put(tmp_path / "events", f"{number}.json", day)
+    put(tmp_path / "events", "3.json", ["no json", used("else", 1)])
     options = ("--set=stream.files_per_batch=1", "--set=scoring.reasons=1", f"--set=stream.path={tmp_path / 'events'}")
     killed = Warehouse(str(shutil.copytree(warehouse.root, tmp_path / "killed")))
     step(churn, "score-stream", warehouse, *options)
@@ -184,7 +216,15 @@ def test_a_stream_killed_at_five_points_leaves_the_tables_of_one_that_was_not(
     assert codes == [-signal.SIGKILL] * 5, (tmp_path / "log").read_text()
     assert last.returncode == 0, last.stderr
     assert contents(spark, killed) == contents(spark, warehouse)
+    assert counted(spark, killed) == counted(spark, warehouse) == [(8, 4), (5, 2), (8, 2), (2, 2)]
     assert read(spark, killed.table(SCORES)).groupBy("batch_id").count().count() == 3
+
+
+def counted(spark: SparkSession, warehouse: Warehouse) -> list[tuple[int, int]]:
+    """Return how many events each batch held, and how many of them it put aside."""
+    rows = read(spark, warehouse.table(STREAM_DECISIONS)).orderBy("batch_id").collect()
+    decisions = [json.loads(row["decision"]) for row in rows]
+    return [(each[CHECKED], each[REJECTED]) for each in decisions]
 
 
 def made(warehouse: Warehouse) -> int:

@@ -82,8 +82,8 @@ def test_every_event_is_in_a_table_or_put_aside_and_a_repeat_changes_nothing(
         None,
         " ",
     )
-    for _ in "ab":
-        assert stream.take(0, *first) == (2, 1, 4)
+    for there in (first, first, first[3:5], ()):  # files may be gone when their batch is tried again
+        assert stream.take(0, *there) == (2, 1, 4)
     assert stream.visits() == [("v1", None)]
     assert (stream.aside("visits"), stream.aside("events")) == (["referential"], ["encoding", "json", "json", "table"])
 

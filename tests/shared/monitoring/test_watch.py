@@ -1,7 +1,7 @@
 """Which windows are looked at, and what a whole history of them gives: without Spark, profiles made by hand."""
 
 import itertools
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import pytest
 
@@ -72,10 +72,7 @@ def test_windows_that_overlap_the_last_that_taught_are_left_out() -> None:
 
 
 def test_what_ingestions_put_aside_is_judged_with_the_newest_window() -> None:
-
-    trend = [
-        Rejected(day, datetime(2025, 1, day, tzinfo=UTC), 10_000, bad) for day, bad in ((1, 100), (2, 400), (3, 400))
-    ]
+    trend = [Rejected(date(2025, 1, day), 10_000, bad) for day, bad in ((1, 100), (2, 400), (3, 400))]
     watched = Watched(ModelKey("m", 1, "r"), BINS, [], {}, "y", "p")
 
     found = judge([of("2025-01-01", BEFORE)], [], {}, watched, SETTINGS, rejected=trend)

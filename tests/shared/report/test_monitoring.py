@@ -67,7 +67,8 @@ def found(shift: float = 0.5, auc: float = 0.84) -> tuple[Found, Watched]:
 def page(**values: Any) -> str:
     what, watched = found(**values)
     day = datetime(2024, 12, 2, tzinfo=UTC)
-    rejected = [Rejected(place, day - timedelta(days=30 * (5 - place)), 10_000, 20 + place) for place in range(6)]
+    days = [day.date() - timedelta(days=30 * (5 - place)) for place in range(6)]
+    rejected = [Rejected(each, 10_000, 20 + place) for place, each in enumerate(days)]
     return render(
         MonitoringPage(
             "Is the churn model still right?",
