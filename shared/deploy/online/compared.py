@@ -58,7 +58,7 @@ def refuse(parity: Parity) -> None:
             "EXPORT_NOT_COMPARED",
             f"The export was compared with Spark on {parity.rows - parity.edge_rows} rows beside edge cases.",
             f"At least {PARITY_ROWS:,}.",
-            "Run evaluate again, which draws rows where the table has too few.",
+            "Run evaluate again, which draws rows where the table has too few, or set serving.require_parity=false.",
         )
     if not parity.is_within:
         raise ModelError(
