@@ -1,8 +1,8 @@
 """Does the exported model answer what Spark answers? On real rows, and on the rows that break exporters.
 
 A table with fewer rows than are needed is filled up with drawn ones: each feature takes a value of any of its rows, so that
-they meet in new combinations. Both engines get the same local rows, so that nothing but the model differs. Beyond the tolerance the gates refuse to promote
-the model, and the service to serve it (`shared.deploy.online.compared`).
+they meet in new combinations. Both engines get the same local rows, so that nothing but the model differs. Beyond the
+tolerance the gates refuse to promote the model, and the service to serve it (`shared.deploy.online.compared`).
 """
 
 import math
