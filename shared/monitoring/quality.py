@@ -89,7 +89,7 @@ def _days(spark: SparkSession, decisions: TableRef) -> list[Rejected]:
 
 
 def _ingestions(spark: SparkSession, rules: TableRef, limit: int) -> list[Rejected]:
-    if not exists(spark, rules):
+    if not limit or not exists(spark, rules):
         return []
     log = history(spark, rules, 4 * _POINTS)
     writes = log.where(F.col("operation").contains("WRITE") | F.col("operation").contains("CREATE"))

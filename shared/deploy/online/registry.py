@@ -23,7 +23,8 @@ class RegistrySource:
         name: of the registered model.
         alias: whose version is served.
         threshold: gives the threshold of a decision for a model and the version that it is.
-        require_parity: load no version that has no evaluation with a comparison with Spark on rows enough and within the tolerance.
+        require_parity: load no version that has no evaluation with a comparison with Spark on rows enough and within the
+            tolerance.
     """
 
     def __init__(
